@@ -1,0 +1,184 @@
+package ranking
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sourcegraph/conc/pool"
+)
+
+// Query is what a scorer may know of a case: everything but the answer.
+type Query struct {
+	User    int     // the caller's number for the user
+	History []int32 // items before the answer, oldest first, without padding
+}
+
+// Case is a query and what the user took next. An Answer of 0 means that there is none.
+type Case struct {
+	Query
+	Answer int32
+}
+
+// Scorer gives every item a score, the higher the better.
+//
+// Score fills scores, row-major of shape [len(queries), items+1]: column i is item i, column 0 is padding and ignored.
+// It must not keep scores or the queries. With more than one worker it is called from several goroutines at once; with
+// one worker it is called only from the goroutine that called Evaluate, which suits a model bound to a thread.
+type Scorer interface {
+	Score(ctx context.Context, queries []Query, scores []float32) error
+}
+
+// Scored is one item with its score.
+type Scored struct {
+	Item  int32
+	Score float32
+}
+
+// SparseScorer is a Scorer that gives most items the score 0. Evaluate then asks for the others only, and the ranks
+// are the same. AppendScores appends each item at most once, in any order, and must be safe for concurrent use.
+type SparseScorer interface {
+	Scorer
+	AppendScores(dst []Scored, query Query) ([]Scored, error)
+}
+
+// Options say what is ranked, and how the work is cut up. Only the first three can change a rank.
+type Options struct {
+	Items      int  // N: items are 1…N
+	FilterSeen bool // items of the history are no candidates
+	Ties       Ties // empty: Pessimistic
+
+	Workers  int                   // concurrent calls of the scorer; 0: one for each CPU
+	Batch    int                   // queries a call; 0: as many as fit in 16 MiB of scores, at most 256
+	Progress func(done, total int) // nil, or called after each batch, never twice at once, with done ascending
+}
+
+// DefaultOptions is the protocol that published full-ranking numbers use: seen items out, ties against the answer.
+func DefaultOptions(items int) Options {
+	return Options{Items: items, FilterSeen: true, Ties: Pessimistic}
+}
+
+// Validate lists every problem of the options.
+func (o Options) Validate() error {
+	problems := []error{o.Ties.Validate()}
+	if o.Items < 1 || o.Items >= math.MaxInt32 {
+		problems = append(problems, fmt.Errorf("%d items: want 1…%d", o.Items, math.MaxInt32-1))
+	}
+	if o.Workers < 0 {
+		problems = append(problems, fmt.Errorf("%d workers: want 0 (one for each CPU) or more", o.Workers))
+	}
+	if o.Batch < 0 {
+		problems = append(problems, fmt.Errorf("a batch of %d: want 0 (chosen by memory) or more", o.Batch))
+	}
+	return errors.Join(problems...)
+}
+
+const (
+	maxBatch       = 256
+	scoreBlockSize = 16 << 20 // bytes of scores a worker holds; larger blocks gain nothing and Yelp has 148,522 items
+)
+
+func (o Options) batch() int {
+	if o.Batch > 0 {
+		return o.Batch
+	}
+	return max(1, min(maxBatch, scoreBlockSize/(4*(o.Items+1))))
+}
+
+func (o Options) workers() int {
+	if o.Workers > 0 {
+		return o.Workers
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// Evaluate ranks the answer of every case; the rank of cases[i] is at index i. The result does not depend on the
+// number of workers or the batch size, provided that the scorer's does not. It stops at the first error, which names
+// the user; a cancelled ctx is an error. The cases are only read.
+func Evaluate(ctx context.Context, scorer Scorer, cases []Case, options Options) ([]Rank, error) {
+	if err := options.Validate(); err != nil {
+		return nil, fmt.Errorf("evaluating %d cases: %w", len(cases), err)
+	}
+	for i := range cases {
+		if err := checkCase(&cases[i], options.Items); err != nil {
+			return nil, err
+		}
+	}
+	e := &evaluation{Options: options, scorer: scorer, cases: cases, ranks: make([]Rank, len(cases))}
+	e.sparse, _ = scorer.(SparseScorer)
+	if err := e.run(ctx); err != nil {
+		return nil, err
+	}
+	return e.ranks, nil
+}
+
+func checkCase(c *Case, items int) error {
+	if c.Answer < 0 || int(c.Answer) > items {
+		return fmt.Errorf("user %d: the answer is item %d, but items are 1…%d", c.User, c.Answer, items)
+	}
+	for i, item := range c.History {
+		if item < 1 || int(item) > items {
+			return fmt.Errorf("user %d: item %d at place %d of the history, but items are 1…%d; leave padding out", c.User, item, i, items)
+		}
+	}
+	return nil
+}
+
+type evaluation struct {
+	Options
+	scorer Scorer
+	sparse SparseScorer // nil when the scorer is dense
+	cases  []Case
+	ranks  []Rank // each worker writes the places of its own batches
+
+	next atomic.Int64 // first case that no worker has taken
+
+	mu   sync.Mutex // guards done, and serialises Progress
+	done int
+}
+
+func (e *evaluation) run(ctx context.Context) error {
+	workers := min(e.workers(), (len(e.cases)+e.batch()-1)/e.batch())
+	if workers <= 1 {
+		return e.work(ctx)
+	}
+	p := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError()
+	for range workers {
+		p.Go(e.work)
+	}
+	return p.Wait()
+}
+
+// work takes batches until none is left.
+func (e *evaluation) work(ctx context.Context) error {
+	w := newWorker(e)
+	size := e.batch()
+	for {
+		low := int(e.next.Add(int64(size))) - size
+		if low >= len(e.cases) {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("evaluating case %d of %d: %w", low, len(e.cases), err)
+		}
+		high := min(low+size, len(e.cases))
+		if err := w.rank(ctx, low, high); err != nil {
+			return err
+		}
+		e.report(high - low)
+	}
+}
+
+func (e *evaluation) report(n int) {
+	if e.Progress == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.done += n
+	e.Progress(e.done, len(e.cases))
+}
