@@ -1,0 +1,83 @@
+package gotorch
+
+// shapeOf keeps an empty variadic from turning into an absent argument.
+func shapeOf(shape []int64) []int64 {
+	if shape == nil {
+		return []int64{}
+	}
+	return shape
+}
+
+func (s *Session) onDevice() NamedArg { return Named("device", s.device) }
+
+// Empty makes a tensor without setting its values.
+func (s *Session) Empty(dtype DType, shape ...int64) *Tensor {
+	return s.Call1("aten::empty.memory_format", shapeOf(shape), Named("dtype", dtype), s.onDevice())
+}
+
+// Zeros makes a float32 tensor of zeros.
+func (s *Session) Zeros(shape ...int64) *Tensor { return s.ZerosOf(Float32, shape...) }
+
+// ZerosOf is Zeros of any element type.
+func (s *Session) ZerosOf(dtype DType, shape ...int64) *Tensor {
+	return s.Call1("aten::zeros", shapeOf(shape), Named("dtype", dtype), s.onDevice())
+}
+
+// Ones makes a float32 tensor of ones.
+func (s *Session) Ones(shape ...int64) *Tensor { return s.Full(1, shape...) }
+
+// Full makes a float32 tensor of one value.
+func (s *Session) Full(value float64, shape ...int64) *Tensor {
+	return s.FullOf(Float32, value, shape...)
+}
+
+// FullOf is Full of any element type.
+func (s *Session) FullOf(dtype DType, value float64, shape ...int64) *Tensor {
+	return s.Call1("aten::full", shapeOf(shape), value, Named("dtype", dtype), s.onDevice())
+}
+
+// ZerosLike makes zeros of a tensor's shape, type and device.
+func (s *Session) ZerosLike(t *Tensor) *Tensor { return s.Call1("aten::zeros_like", t) }
+
+// OnesLike makes ones of a tensor's shape, type and device.
+func (s *Session) OnesLike(t *Tensor) *Tensor { return s.Call1("aten::ones_like", t) }
+
+// Eye makes the float32 identity matrix of n rows.
+func (s *Session) Eye(n int64) *Tensor { return s.Call1("aten::eye", n, s.onDevice()) }
+
+// Arange makes the int64 tensor start, start+step, … below end.
+func (s *Session) Arange(start, end, step int64) *Tensor {
+	return s.Call1("aten::arange.start_step", start, end, step, Named("dtype", Int64), s.onDevice())
+}
+
+// Randn draws float32 values of the standard normal distribution from the
+// session's generator.
+func (s *Session) Randn(shape ...int64) *Tensor {
+	return s.Call1("aten::randn.generator", shapeOf(shape), Named("dtype", Float32), s.onDevice())
+}
+
+// Rand draws float32 values uniform in [0, 1).
+func (s *Session) Rand(shape ...int64) *Tensor {
+	return s.Call1("aten::rand.generator", shapeOf(shape), Named("dtype", Float32), s.onDevice())
+}
+
+// RandInt draws int64 values uniform in [low, high).
+func (s *Session) RandInt(low, high int64, shape ...int64) *Tensor {
+	return s.Call1("aten::randint.low_generator", low, high, shapeOf(shape), Named("dtype", Int64), s.onDevice())
+}
+
+// RandPerm draws a permutation of 0 … n-1.
+func (s *Session) RandPerm(n int64) *Tensor {
+	return s.Call1("aten::randperm.generator", n, Named("dtype", Int64), s.onDevice())
+}
+
+// Cat joins tensors along an existing dimension.
+func (s *Session) Cat(dim int, ts ...*Tensor) *Tensor { return s.Call1("aten::cat", ts, dim) }
+
+// Stack joins tensors of one shape along a new dimension.
+func (s *Session) Stack(dim int, ts ...*Tensor) *Tensor { return s.Call1("aten::stack", ts, dim) }
+
+// Where takes from a where condition holds and from b elsewhere.
+func (s *Session) Where(condition, a, b *Tensor) *Tensor {
+	return s.Call1("aten::where.self", condition, a, b)
+}

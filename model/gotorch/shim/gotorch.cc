@@ -1,0 +1,761 @@
+// The C ABI between gotorch and libtorch.
+//
+// One entry point, pf_call, runs any ATen operator through the dispatcher, so
+// that this file does not grow with the operators in use and does not depend
+// on the C++ signatures that change from one libtorch to the next. The rest is
+// what the dispatcher cannot do: autograd, host memory, devices, generators.
+//
+// Rules that hold for every function here:
+//   - no C++ exception leaves it: the message is written to `err` (kErrorBytes
+//     long, NUL-terminated) and the function returns kFailed;
+//   - a tensor handle is one counted reference to a TensorImpl. Zero stands for
+//     "no tensor". The caller gives each handle back through pf_release;
+//   - nothing is kept in thread-local state, so the caller may move between
+//     threads from one call to the next (libtorch's own grad mode and OpenMP
+//     settings are per thread, and pf_enter_thread sets those).
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/ivalue.h>
+#include <ATen/core/jit_type.h>
+#include <ATen/ops/empty.h>
+#include <c10/core/GradMode.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/version.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#if defined(PF_CUDA) && __has_include(<cuda_runtime_api.h>)
+#include <c10/cuda/CUDACachingAllocator.h>
+#define PF_CUDA_STATS 1
+#endif
+
+namespace {
+
+constexpr int64_t kFailed = -1;
+constexpr size_t kErrorBytes = 4096;
+
+std::atomic<int64_t> live_tensors{0};
+
+// Tag says what one packed argument or result is. call.go holds the same list.
+enum Tag : uint8_t {
+  kNone = 0,
+  kTensor,
+  kInt,
+  kDouble,
+  kBool,
+  kString,
+  kIntList,
+  kDoubleList,
+  kBoolList,
+  kTensorList,
+  kDType,
+  kDevice,
+  kLayout,
+  kMemoryFormat,
+  kGenerator,
+};
+
+const char* tag_name(uint8_t tag) {
+  static const char* const names[] = {
+      "none",      "Tensor",    "int",      "float", "bool",   "str",    "int[]",        "float[]",
+      "bool[]",    "Tensor[]",  "dtype",    "device", "layout", "memory format", "Generator"};
+  return tag < sizeof(names) / sizeof(names[0]) ? names[tag] : "unknown tag";
+}
+
+void set_error(char* err, const char* text) {
+  std::strncpy(err, text, kErrorBytes - 1);
+  err[kErrorBytes - 1] = 0;
+}
+
+// guarded runs body and turns whatever it throws into kFailed and a message.
+template <class Body>
+int64_t guarded(char* err, Body body) {
+  try {
+    return body();
+  } catch (const c10::Error& e) {
+    set_error(err, e.what_without_backtrace());
+  } catch (const std::exception& e) {
+    set_error(err, e.what());
+  } catch (...) {
+    set_error(err, "unknown C++ exception");
+  }
+  return kFailed;
+}
+
+using TensorPtr = c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
+
+at::Tensor borrow(uint64_t handle) {
+  if (handle == 0) return at::Tensor();
+  return at::Tensor(TensorPtr::reclaim_copy(reinterpret_cast<c10::TensorImpl*>(handle)));
+}
+
+uint64_t hand_out(at::Tensor t) {
+  if (!t.defined()) return 0;
+  live_tensors.fetch_add(1, std::memory_order_relaxed);
+  return reinterpret_cast<uint64_t>(t.unsafeReleaseTensorImpl());
+}
+
+std::vector<at::Tensor> borrow_all(const uint64_t* handles, int64_t n) {
+  std::vector<at::Tensor> out;
+  out.reserve(n);
+  for (int64_t i = 0; i < n; i++) out.push_back(borrow(handles[i]));
+  return out;
+}
+
+using GeneratorPtr = c10::intrusive_ptr<c10::GeneratorImpl>;
+
+at::Generator borrow_generator(uint64_t handle) {
+  return at::Generator(GeneratorPtr::reclaim_copy(reinterpret_cast<c10::GeneratorImpl*>(handle)));
+}
+
+// A device travels as one word: type in the low byte, index (signed) above it.
+c10::Device device_of(uint64_t word) {
+  return c10::Device(static_cast<c10::DeviceType>(word & 0xff),
+                     static_cast<c10::DeviceIndex>(static_cast<int8_t>(word >> 8)));
+}
+
+uint64_t device_word(c10::Device d) {
+  return static_cast<uint8_t>(d.type()) | (static_cast<uint64_t>(static_cast<uint8_t>(d.index())) << 8);
+}
+
+// Want is what the schema asks of one argument, worked out once per operator.
+enum class Want : uint8_t {
+  Tensor, Int, Float, Bool, Number, String, DType, Layout, MemoryFormat, Device, Generator,
+  IntList, FloatList, BoolList, NumberList, TensorList, OptionalTensorList, Unsupported,
+};
+
+struct Parameter {
+  Want want = Want::Unsupported;
+  bool optional = false;
+  bool sized_list = false;  // int[2] takes a single int for all its places
+  bool has_default = false;
+  c10::IValue default_value;
+  std::string name;
+  std::string type;
+};
+
+struct Operator {
+  c10::OperatorHandle handle;
+  std::vector<Parameter> parameters;
+};
+
+Want want_of_list(const c10::TypePtr& element) {
+  switch (element->kind()) {
+    case c10::TypeKind::IntType: return Want::IntList;
+    case c10::TypeKind::FloatType: return Want::FloatList;
+    case c10::TypeKind::BoolType: return Want::BoolList;
+    case c10::TypeKind::NumberType: return Want::NumberList;
+    case c10::TypeKind::TensorType: return Want::TensorList;
+    case c10::TypeKind::OptionalType: {
+      auto inner = element->castRaw<c10::OptionalType>()->getElementType();
+      return inner->kind() == c10::TypeKind::TensorType ? Want::OptionalTensorList : Want::Unsupported;
+    }
+    default: return Want::Unsupported;
+  }
+}
+
+// `fake` is the type under which the dispatcher checks a value: SymInt reads as
+// int there, which is what is wanted. But dtype, layout and memory format read
+// as int as well, and only `real` tells them apart.
+Want want_of(const c10::TypePtr& real, const c10::TypePtr& fake) {
+  switch (real->kind()) {
+    case c10::TypeKind::ScalarTypeType: return Want::DType;
+    case c10::TypeKind::LayoutType: return Want::Layout;
+    case c10::TypeKind::MemoryFormatType: return Want::MemoryFormat;
+    default: break;
+  }
+  switch (fake->kind()) {
+    case c10::TypeKind::TensorType: return Want::Tensor;
+    case c10::TypeKind::IntType: return Want::Int;
+    case c10::TypeKind::FloatType: return Want::Float;
+    case c10::TypeKind::BoolType: return Want::Bool;
+    case c10::TypeKind::NumberType: return Want::Number;
+    case c10::TypeKind::StringType: return Want::String;
+    case c10::TypeKind::DeviceObjType: return Want::Device;
+    case c10::TypeKind::GeneratorType: return Want::Generator;
+    case c10::TypeKind::ListType: return want_of_list(fake->castRaw<c10::ListType>()->getElementType());
+    default: return Want::Unsupported;
+  }
+}
+
+c10::TypePtr strip_optional(const c10::TypePtr& type, bool* was_optional) {
+  if (type->kind() != c10::TypeKind::OptionalType) return type;
+  *was_optional = true;
+  return type->castRaw<c10::OptionalType>()->getElementType();
+}
+
+Parameter parameter_of(const c10::Argument& arg) {
+  Parameter p;
+  auto real = strip_optional(arg.real_type(), &p.optional);
+  auto fake = strip_optional(arg.type(), &p.optional);
+  p.want = want_of(real, fake);
+  p.sized_list = arg.N().has_value();
+  p.has_default = arg.default_value().has_value();
+  if (p.has_default) p.default_value = *arg.default_value();
+  p.name = arg.name();
+  p.type = arg.real_type()->str();
+  return p;
+}
+
+// Argument is one packed argument: a header word (tag in bits 0-7, index of the
+// schema parameter in bits 8-31, count in bits 32-63), then its payload words.
+struct Argument {
+  uint8_t tag;
+  uint32_t index;
+  uint32_t count;
+  const uint64_t* words;
+};
+
+double as_double(uint64_t word) {
+  double d;
+  std::memcpy(&d, &word, sizeof d);
+  return d;
+}
+
+size_t payload_words(uint8_t tag, uint32_t count) {
+  switch (tag) {
+    case kNone: return 0;
+    case kString: return (static_cast<size_t>(count) + 7) / 8;
+    case kIntList: case kDoubleList: case kBoolList: case kTensorList: return count;
+    default: return 1;
+  }
+}
+
+[[noreturn]] void wrong_type(const Parameter& p, const Argument& a) {
+  throw std::invalid_argument("argument \"" + p.name + "\" wants " + p.type + ", got " + tag_name(a.tag));
+}
+
+c10::IValue scalar_value(const Parameter& p, const Argument& a) {
+  switch (a.tag) {
+    case kInt: return c10::IValue(static_cast<int64_t>(a.words[0]));
+    case kDouble: return c10::IValue(as_double(a.words[0]));
+    case kBool: return c10::IValue(a.words[0] != 0);
+    default: wrong_type(p, a);
+  }
+}
+
+c10::IValue int_list(const Parameter& p, const Argument& a) {
+  c10::List<int64_t> list;
+  if (a.tag == kInt && p.sized_list) {
+    list.push_back(static_cast<int64_t>(a.words[0]));
+    return list;
+  }
+  if (a.tag != kIntList) wrong_type(p, a);
+  list.reserve(a.count);
+  for (uint32_t i = 0; i < a.count; i++) list.push_back(static_cast<int64_t>(a.words[i]));
+  return list;
+}
+
+c10::IValue float_list(const Parameter& p, const Argument& a) {
+  if (a.tag != kDoubleList) wrong_type(p, a);
+  c10::List<double> list;
+  for (uint32_t i = 0; i < a.count; i++) list.push_back(as_double(a.words[i]));
+  return list;
+}
+
+c10::IValue bool_list(const Parameter& p, const Argument& a) {
+  if (a.tag != kBoolList) wrong_type(p, a);
+  c10::List<bool> list;
+  for (uint32_t i = 0; i < a.count; i++) list.push_back(a.words[i] != 0);
+  return list;
+}
+
+c10::IValue number_list(const Parameter& p, const Argument& a) {
+  if (a.tag != kDoubleList && a.tag != kIntList) wrong_type(p, a);
+  c10::impl::GenericList list(c10::NumberType::get());
+  for (uint32_t i = 0; i < a.count; i++) {
+    if (a.tag == kIntList) list.push_back(c10::IValue(static_cast<int64_t>(a.words[i])));
+    else list.push_back(c10::IValue(as_double(a.words[i])));
+  }
+  return list;
+}
+
+c10::IValue tensor_list(const Parameter& p, const Argument& a) {
+  if (a.tag != kTensorList) wrong_type(p, a);
+  c10::List<at::Tensor> list;
+  list.reserve(a.count);
+  for (uint32_t i = 0; i < a.count; i++) {
+    if (a.words[i] == 0) throw std::invalid_argument("argument \"" + p.name + "\": element " + std::to_string(i) + " is nil");
+    list.push_back(borrow(a.words[i]));
+  }
+  return list;
+}
+
+// c10::optional in older libtorch, std::optional in newer: IValue knows which.
+using OptionalTensor = std::decay_t<decltype(std::declval<c10::IValue>().toOptional<at::Tensor>())>;
+
+c10::IValue optional_tensor_list(const Parameter& p, const Argument& a) {
+  if (a.tag != kTensorList) wrong_type(p, a);
+  c10::List<OptionalTensor> list;
+  list.reserve(a.count);
+  for (uint32_t i = 0; i < a.count; i++) {
+    list.push_back(a.words[i] == 0 ? OptionalTensor() : OptionalTensor(borrow(a.words[i])));
+  }
+  return list;
+}
+
+uint64_t single(const Parameter& p, const Argument& a, uint8_t tag) {
+  if (a.tag != tag) wrong_type(p, a);
+  return a.words[0];
+}
+
+c10::IValue value_of(const Parameter& p, const Argument& a) {
+  if (a.tag == kNone) {
+    if (p.optional) return c10::IValue();
+    wrong_type(p, a);
+  }
+  switch (p.want) {
+    case Want::Tensor: return borrow(single(p, a, kTensor));
+    case Want::Int: return static_cast<int64_t>(single(p, a, kInt));
+    case Want::Float:
+      if (a.tag == kInt) return static_cast<double>(static_cast<int64_t>(a.words[0]));
+      return as_double(single(p, a, kDouble));
+    case Want::Bool: return single(p, a, kBool) != 0;
+    case Want::Number: return scalar_value(p, a);
+    case Want::String:
+      if (a.tag != kString) wrong_type(p, a);
+      return std::string(reinterpret_cast<const char*>(a.words), a.count);
+    case Want::DType: return static_cast<c10::ScalarType>(single(p, a, kDType));
+    case Want::Layout: return static_cast<c10::Layout>(single(p, a, kLayout));
+    case Want::MemoryFormat: return static_cast<c10::MemoryFormat>(single(p, a, kMemoryFormat));
+    case Want::Device: return device_of(single(p, a, kDevice));
+    case Want::Generator: return borrow_generator(single(p, a, kGenerator));
+    case Want::IntList: return int_list(p, a);
+    case Want::FloatList: return float_list(p, a);
+    case Want::BoolList: return bool_list(p, a);
+    case Want::NumberList: return number_list(p, a);
+    case Want::TensorList: return tensor_list(p, a);
+    case Want::OptionalTensorList: return optional_tensor_list(p, a);
+    case Want::Unsupported: break;
+  }
+  throw std::invalid_argument("argument \"" + p.name + "\" of type " + p.type + " cannot be passed from Go");
+}
+
+// Results collects the packed return values; they go to the caller's buffer
+// when they fit there.
+using Results = c10::SmallVector<uint64_t, 32>;
+
+void put(Results& out, Tag tag, uint64_t count) {
+  out.push_back(tag | (count << 32));
+}
+
+void pack_list(Results& out, const c10::IValue& v) {
+  auto elements = v.toListRef();
+  bool tensors = v.isTensorList();
+  put(out, tensors ? kTensorList : kIntList, elements.size());
+  for (const auto& e : elements) {
+    out.push_back(tensors ? hand_out(e.toTensor()) : static_cast<uint64_t>(e.toInt()));
+  }
+}
+
+void pack_string(Results& out, const std::string& s) {
+  put(out, kString, s.size());
+  size_t start = out.size();
+  out.resize(start + payload_words(kString, static_cast<uint32_t>(s.size())), 0);
+  std::memcpy(out.data() + start, s.data(), s.size());
+}
+
+bool can_pack(const c10::IValue& v) {
+  return v.isNone() || v.isTensor() || v.isInt() || v.isDouble() || v.isBool() || v.isString() ||
+         v.isTensorList() || v.isIntList();
+}
+
+void pack(Results& out, const c10::IValue& v) {
+  if (v.isTensor()) {
+    put(out, kTensor, 1);
+    out.push_back(hand_out(v.toTensor()));
+  } else if (v.isInt()) {
+    put(out, kInt, 1);
+    out.push_back(static_cast<uint64_t>(v.toInt()));
+  } else if (v.isDouble()) {
+    double d = v.toDouble();
+    uint64_t word;
+    std::memcpy(&word, &d, sizeof word);
+    put(out, kDouble, 1);
+    out.push_back(word);
+  } else if (v.isBool()) {
+    put(out, kBool, 1);
+    out.push_back(v.toBool());
+  } else if (v.isString()) {
+    pack_string(out, v.toStringRef());
+  } else if (v.isNone()) {
+    put(out, kNone, 0);
+  } else {
+    pack_list(out, v);
+  }
+}
+
+// deliver copies results to the caller's buffer; when they do not fit, the
+// buffer's first word holds memory of ours that pf_take copies and frees.
+int64_t deliver(const Results& results, uint64_t* out, int64_t capacity) {
+  int64_t n = static_cast<int64_t>(results.size());
+  size_t bytes = results.size() * sizeof(uint64_t);
+  if (n <= capacity) {
+    std::memcpy(out, results.data(), bytes);
+    return n;
+  }
+  void* memory = std::malloc(bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  std::memcpy(memory, results.data(), bytes);
+  out[0] = reinterpret_cast<uint64_t>(memory);
+  return n;
+}
+
+using Stack = std::vector<c10::IValue>;
+
+// fill_stack lays the arguments out in schema order, with defaults where the
+// caller gave nothing.
+void fill_stack(const Operator& op, const uint64_t* words, int64_t nargs, Stack& stack) {
+  const size_t n = op.parameters.size();
+  stack.resize(n);
+  c10::SmallVector<bool, 16> given(n, false);
+  for (int64_t i = 0; i < nargs; i++) {
+    uint64_t head = *words++;
+    Argument a{static_cast<uint8_t>(head), static_cast<uint32_t>((head >> 8) & 0xffffff),
+               static_cast<uint32_t>(head >> 32), words};
+    if (a.index >= n) throw std::invalid_argument("too many arguments: the operator takes " + std::to_string(n));
+    const Parameter& p = op.parameters[a.index];
+    if (given[a.index]) throw std::invalid_argument("argument \"" + p.name + "\" given twice");
+    stack[a.index] = value_of(p, a);
+    given[a.index] = true;
+    words += payload_words(a.tag, a.count);
+  }
+  for (size_t i = 0; i < n; i++) {
+    if (given[i]) continue;
+    const Parameter& p = op.parameters[i];
+    if (!p.has_default) throw std::invalid_argument("argument \"" + p.name + "\" (" + p.type + ") is missing");
+    stack[i] = p.default_value;
+  }
+}
+
+// The operators found so far. They are never freed: their number is bounded by
+// the number of operators that the program names.
+struct Registry {
+  std::mutex mutex;  // guards found
+  std::unordered_map<std::string, std::unique_ptr<Operator>> found;
+};
+
+Registry& registry() {
+  static Registry* r = new Registry();
+  return *r;
+}
+
+Operator* find_operator(const char* name, const char* overload) {
+  Registry& r = registry();
+  std::lock_guard<std::mutex> lock(r.mutex);
+  auto& slot = r.found[std::string(name) + "." + overload];
+  if (!slot) {
+    auto handle = c10::Dispatcher::singleton().findSchemaOrThrow(name, overload);
+    auto op = std::make_unique<Operator>(Operator{handle, {}});
+    for (const auto& arg : handle.schema().arguments()) op->parameters.push_back(parameter_of(arg));
+    slot = std::move(op);
+  }
+  return slot.get();
+}
+
+int64_t copy_text(const std::string& text, char* dst, int64_t capacity) {
+  int64_t n = static_cast<int64_t>(text.size());
+  if (n <= capacity) std::memcpy(dst, text.data(), text.size());
+  return n;
+}
+
+}  // namespace
+
+extern "C" {
+
+// pf_abi is raised whenever a signature below changes.
+int64_t pf_abi() { return 1; }
+
+int64_t pf_live_tensors() { return live_tensors.load(std::memory_order_relaxed); }
+
+void pf_release(const uint64_t* handles, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    if (handles[i] == 0) continue;
+    TensorPtr::reclaim(reinterpret_cast<c10::TensorImpl*>(handles[i]));
+    live_tensors.fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
+int64_t pf_has_operator(const char* name, const char* overload) {
+  return c10::Dispatcher::singleton().findSchema({name, overload}).has_value();
+}
+
+int64_t pf_find_operator(const char* name, const char* overload, uint64_t* op, char* err) {
+  return guarded(err, [&] {
+    *op = reinterpret_cast<uint64_t>(find_operator(name, overload));
+    return int64_t{0};
+  });
+}
+
+// pf_describe writes the schema, then the name of each parameter, one a line.
+int64_t pf_describe(uint64_t op, char* dst, int64_t capacity, char* err) {
+  return guarded(err, [&] {
+    auto* o = reinterpret_cast<Operator*>(op);
+    std::string text = c10::toString(o->handle.schema());
+    for (const auto& p : o->parameters) text += "\n" + p.name;
+    return copy_text(text, dst, capacity);
+  });
+}
+
+// pf_call runs one operator. Returns the number of result words (see deliver),
+// or zero with discard set: for in-place operators, whose result the caller has.
+int64_t pf_call(uint64_t op, const uint64_t* args, int64_t nargs, uint64_t* out, int64_t capacity,
+                int64_t discard, char* err) {
+  return guarded(err, [&] {
+    auto* o = reinterpret_cast<Operator*>(op);
+    Stack stack;
+    fill_stack(*o, args, nargs, stack);
+    o->handle.callBoxed(&stack);
+    if (discard) return int64_t{0};
+    for (const auto& v : stack) {
+      if (!can_pack(v)) throw std::runtime_error("a result of type " + v.tagKind() + " cannot be returned to Go");
+    }
+    Results results;
+    for (const auto& v : stack) pack(results, v);
+    return deliver(results, out, capacity);
+  });
+}
+
+void pf_take(uint64_t memory, uint64_t* dst, int64_t words) {
+  std::memcpy(dst, reinterpret_cast<void*>(memory), words * sizeof(uint64_t));
+  std::free(reinterpret_cast<void*>(memory));
+}
+
+// pf_info: dtype, device, requires_grad, is_leaf, number of dimensions, sizes.
+// Returns the words wanted; writes nothing when there is room for fewer.
+int64_t pf_info(uint64_t handle, uint64_t* out, int64_t capacity, char* err) {
+  return guarded(err, [&] {
+    at::Tensor t = borrow(handle);
+    auto sizes = t.sizes();
+    int64_t n = 5 + static_cast<int64_t>(sizes.size());
+    if (n > capacity) return n;
+    out[0] = static_cast<uint64_t>(t.scalar_type());
+    out[1] = device_word(t.device());
+    out[2] = t.requires_grad();
+    out[3] = t.is_leaf();
+    out[4] = sizes.size();
+    for (size_t i = 0; i < sizes.size(); i++) out[5 + i] = static_cast<uint64_t>(sizes[i]);
+    return n;
+  });
+}
+
+int64_t pf_from_host(const void* data, int64_t bytes, const int64_t* sizes, int64_t ndim, int64_t dtype,
+                     uint64_t device, uint64_t* out, char* err) {
+  return guarded(err, [&] {
+    auto options = at::TensorOptions().dtype(static_cast<c10::ScalarType>(dtype));
+    at::Tensor t = at::empty(c10::IntArrayRef(sizes, ndim), options);
+    if (static_cast<int64_t>(t.nbytes()) != bytes) {
+      throw std::invalid_argument("shape asks for " + std::to_string(t.nbytes()) + " bytes, data has " + std::to_string(bytes));
+    }
+    if (bytes > 0) std::memcpy(t.data_ptr(), data, bytes);
+    c10::Device d = device_of(device);
+    if (!d.is_cpu()) t = t.to(d);
+    *out = hand_out(std::move(t));
+    return int64_t{0};
+  });
+}
+
+// pf_to_host converts to dtype on the way; `bytes` must be the exact size.
+int64_t pf_to_host(uint64_t handle, int64_t dtype, void* dst, int64_t bytes, char* err) {
+  return guarded(err, [&] {
+    c10::NoGradGuard no_grad;
+    at::Tensor t = borrow(handle).detach();
+    t = t.to(c10::Device(c10::DeviceType::CPU), static_cast<c10::ScalarType>(dtype)).contiguous();
+    if (static_cast<int64_t>(t.nbytes()) != bytes) {
+      throw std::invalid_argument("tensor has " + std::to_string(t.nbytes()) + " bytes, buffer " + std::to_string(bytes));
+    }
+    if (bytes > 0) std::memcpy(dst, t.data_ptr(), bytes);
+    return int64_t{0};
+  });
+}
+
+int64_t pf_backward(uint64_t root, uint64_t gradient, int64_t retain_graph, int64_t create_graph, char* err) {
+  return guarded(err, [&] {
+    torch::autograd::variable_list gradients;
+    if (gradient != 0) gradients.push_back(borrow(gradient));
+    torch::autograd::backward({borrow(root)}, gradients, retain_graph != 0, create_graph != 0);
+    return int64_t{0};
+  });
+}
+
+// pf_grad writes one handle per input; zero where an input was not used.
+int64_t pf_grad(const uint64_t* outputs, int64_t noutputs, const uint64_t* inputs, int64_t ninputs,
+                const uint64_t* gradients, int64_t ngradients, int64_t retain_graph, int64_t create_graph,
+                int64_t allow_unused, uint64_t* out, char* err) {
+  return guarded(err, [&] {
+    auto found = torch::autograd::grad(borrow_all(outputs, noutputs), borrow_all(inputs, ninputs),
+                                       borrow_all(gradients, ngradients), retain_graph != 0,
+                                       create_graph != 0, allow_unused != 0);
+    for (int64_t i = 0; i < ninputs; i++) out[i] = hand_out(found[i]);
+    return int64_t{0};
+  });
+}
+
+int64_t pf_set_requires_grad(uint64_t handle, int64_t on, char* err) {
+  return guarded(err, [&] {
+    borrow(handle).set_requires_grad(on != 0);
+    return int64_t{0};
+  });
+}
+
+int64_t pf_gradient(uint64_t handle, uint64_t* out, char* err) {
+  return guarded(err, [&] {
+    *out = hand_out(borrow(handle).grad());
+    return int64_t{0};
+  });
+}
+
+int64_t pf_set_gradient(uint64_t handle, uint64_t gradient, char* err) {
+  return guarded(err, [&] {
+    borrow(handle).mutable_grad() = borrow(gradient);
+    return int64_t{0};
+  });
+}
+
+// pf_set_grad_mode acts on the calling thread and returns what was set before.
+int64_t pf_set_grad_mode(int64_t on) {
+  bool before = c10::GradMode::is_enabled();
+  c10::GradMode::set_enabled(on != 0);
+  return before;
+}
+
+// pf_enter_thread readies the calling thread: gradients on, and `threads`
+// intra-op threads when that is positive. OpenMP keeps its setting per thread,
+// and libtorch copies a process-wide one over it at a thread's first parallel
+// loop; so that first time is brought forward here, or another session's
+// setting could replace ours.
+int64_t pf_enter_thread(int64_t threads, char* err) {
+  return guarded(err, [&] {
+    c10::GradMode::set_enabled(true);
+    at::internal::lazy_init_num_threads();
+    if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+    return static_cast<int64_t>(at::get_num_threads());
+  });
+}
+
+int64_t pf_device_count(int64_t type) {
+  auto t = static_cast<c10::DeviceType>(type);
+  if (t == c10::DeviceType::CPU) return 1;
+  if (!c10::impl::hasDeviceGuardImpl(t)) return 0;
+  return c10::impl::getDeviceGuardImpl(t)->deviceCount();
+}
+
+int64_t pf_synchronize(uint64_t device, char* err) {
+  return guarded(err, [&] {
+    c10::Device d = device_of(device);
+    if (d.is_cpu()) return int64_t{0};
+    c10::impl::VirtualGuardImpl guard(d.type());
+    guard.synchronizeStream(guard.getStream(d));
+    return int64_t{0};
+  });
+}
+
+// pf_memory writes allocated, peak allocated, reserved and peak reserved bytes
+// of a CUDA device. Returns 1 when there are such figures, 0 when not.
+int64_t pf_memory(int64_t index, uint64_t* out, char* err) {
+  return guarded(err, [&]() -> int64_t {
+#ifdef PF_CUDA_STATS
+    auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(index));
+    out[0] = static_cast<uint64_t>(stats.allocated_bytes[0].current);
+    out[1] = static_cast<uint64_t>(stats.allocated_bytes[0].peak);
+    out[2] = static_cast<uint64_t>(stats.reserved_bytes[0].current);
+    out[3] = static_cast<uint64_t>(stats.reserved_bytes[0].peak);
+    return 1;
+#else
+    (void)index;
+    (void)out;
+    return 0;
+#endif
+  });
+}
+
+int64_t pf_empty_cache(char* err) {
+  return guarded(err, [&]() -> int64_t {
+#ifdef PF_CUDA_STATS
+    c10::cuda::CUDACachingAllocator::emptyCache();
+#endif
+    return 0;
+  });
+}
+
+// A new generator is a reseeded copy of the device's default one: that needs no
+// header of the device's toolkit. The empty tensor makes sure that the device
+// is initialised.
+int64_t pf_new_generator(uint64_t device, uint64_t seed, uint64_t* out, char* err) {
+  return guarded(err, [&] {
+    c10::Device d = device_of(device);
+    at::empty({0}, at::TensorOptions().device(d));
+    at::Generator original = at::globalContext().defaultGenerator(d);
+    at::Generator g;
+    {
+      std::lock_guard<std::mutex> lock(original.mutex());
+      g = original.clone();
+    }
+    g.set_current_seed(seed);
+    *out = reinterpret_cast<uint64_t>(g.unsafeReleaseGeneratorImpl());
+    return int64_t{0};
+  });
+}
+
+void pf_release_generator(uint64_t handle) {
+  GeneratorPtr::reclaim(reinterpret_cast<c10::GeneratorImpl*>(handle));
+}
+
+int64_t pf_seed_generator(uint64_t handle, uint64_t seed, char* err) {
+  return guarded(err, [&] {
+    at::Generator g = borrow_generator(handle);
+    std::lock_guard<std::mutex> lock(g.mutex());
+    g.set_current_seed(seed);
+    return int64_t{0};
+  });
+}
+
+int64_t pf_generator_state(uint64_t handle, void* dst, int64_t capacity, char* err) {
+  return guarded(err, [&] {
+    at::Generator g = borrow_generator(handle);
+    std::lock_guard<std::mutex> lock(g.mutex());
+    at::Tensor state = g.get_state();
+    int64_t n = static_cast<int64_t>(state.nbytes());
+    if (n <= capacity) std::memcpy(dst, state.data_ptr(), n);
+    return n;
+  });
+}
+
+int64_t pf_set_generator_state(uint64_t handle, const void* src, int64_t bytes, char* err) {
+  return guarded(err, [&] {
+    at::Tensor state = at::empty({bytes}, at::TensorOptions().dtype(c10::ScalarType::Byte));
+    std::memcpy(state.data_ptr(), src, bytes);
+    at::Generator g = borrow_generator(handle);
+    std::lock_guard<std::mutex> lock(g.mutex());
+    g.set_state(state);
+    return int64_t{0};
+  });
+}
+
+int64_t pf_set_deterministic(int64_t on, char* err) {
+  return guarded(err, [&] {
+    at::globalContext().setDeterministicAlgorithms(on != 0, false);
+    return int64_t{0};
+  });
+}
+
+// pf_build_info: the version on the first line, then libtorch's own account of
+// how it was built.
+int64_t pf_build_info(char* dst, int64_t capacity, char* err) {
+  return guarded(err, [&] { return copy_text(std::string(TORCH_VERSION) + "\n" + at::show_config(), dst, capacity); });
+}
+
+}  // extern "C"
