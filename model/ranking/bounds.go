@@ -25,8 +25,7 @@ func (e *BoundsError) Error() string {
 // Violation is one relation that no ranking with one answer a user can break, and that a table breaks.
 type Violation struct {
 	Metric    Metric  // the metric whose value is out of bounds
-	FromK     int     // the value is that of places FromK+1…K
-	K         int     //
+	FromK, K  int     // the value is what the places FromK+1…K add; FromK is 0 when it is the metric itself
 	Value     float64 // what the table says
 	Low, High float64 // what the other metric allows, rounding included
 	By        Metric  // that other metric; empty when the bound is that of the metric itself
