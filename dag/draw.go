@@ -151,7 +151,9 @@ func (r *rails) draw(place int, bullet string, joined []int) string {
 	return strings.TrimRight(b.String(), " ")
 }
 
-// junction is where a line from above meets the horizontal one of a row.
+// junction is where a line from above meets the horizontal one of a row. One
+// that has nothing to its left goes on down: the leftmost line that ends here
+// ends in the bullet.
 func junction(left, right, down bool) string {
 	switch {
 	case left && right && down:
@@ -162,10 +164,8 @@ func junction(left, right, down bool) string {
 		return "┤"
 	case left:
 		return "╯"
-	case down:
-		return "├"
 	default:
-		return "╰"
+		return "├"
 	}
 }
 

@@ -46,6 +46,17 @@ func tangle() []Node {
 	}
 }
 
+// holes has columns that become free between others.
+func holes() []Node {
+	return []Node{
+		{Name: "a"}, {Name: "b"}, {Name: "c"},
+		{Name: "ab", Needs: []string{"a", "b"}},
+		{Name: "abc", Needs: []string{"ab", "c"}},
+		{Name: "late"},
+		{Name: "end", Needs: []string{"ab", "late", "abc"}},
+	}
+}
+
 func TestDrawings(t *testing.T) {
 	remarks := func(name string) string {
 		return map[string]string{"alone": "stale:\nseed 42 -> 7", "c": `"c"`}[name]
@@ -57,6 +68,7 @@ func TestDrawings(t *testing.T) {
 	}{
 		{"sports", sports(), nil},
 		{"tangle", tangle(), remarks},
+		{"holes", holes(), nil},
 	} {
 		g := mustNew(t, drawn.nodes...)
 		for suffix, draw := range map[string]func(io.Writer, Annotate) error{"txt": g.Text, "dot": g.DOT, "mmd": g.Mermaid} {

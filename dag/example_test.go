@@ -35,15 +35,15 @@ func Example() {
 	}
 	results, err := g.Run(context.Background(), dag.Options{Budget: dag.Resources{CPU: 2}})
 	for _, r := range results {
-		fmt.Println(r.Name, r.State, r.CausedBy)
+		fmt.Printf("%s: %s %q\n", r.Name, r.State, r.CausedBy)
 	}
 	fmt.Println("error:", err)
 	// Output:
-	// reviews cached
-	// corpus ran
-	// images failed
-	// embed skipped images
-	// split ran
+	// reviews: cached ""
+	// corpus: ran ""
+	// images: failed ""
+	// embed: skipped "images"
+	// split: ran ""
 	// error: images: no route to host
 }
 

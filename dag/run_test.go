@@ -343,6 +343,23 @@ func TestRetries(t *testing.T) {
 	})
 }
 
+// TestCancelledWhileARetryIsAnnounced cancels between a failed attempt and the
+// timer of the next.
+func TestCancelledWhileARetryIsAnnounced(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	task := &work{execute: fails}
+	results, err := mustNew(t, Node{Name: "a", Retries: 1, Task: task}).Run(ctx, Options{Listener: func(e Event) {
+		if e.Type == StageRetry {
+			cancel()
+		}
+	}})
+	task.check(t, "a", 1, 1)
+	if results[0].State != Cancelled || !errors.Is(err, context.Canceled) {
+		t.Errorf("%s: %v", results[0].State, err)
+	}
+}
+
 func TestDefaultRetryDelay(t *testing.T) {
 	var got []time.Duration
 	for _, attempt := range []int{1, 2, 3, 6, 7, 8, 100} {
