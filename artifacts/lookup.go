@@ -1,0 +1,153 @@
+package artifacts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+)
+
+// A Miss is the ordinary answer that a store has no usable result for a key,
+// and why. The stage then runs.
+type Miss struct {
+	Key    Key
+	Reason string // for people: "no result recorded", "output split is absent", …
+	Err    error  // what was met, if anything
+}
+
+func (m *Miss) Error() string {
+	if m.Err == nil {
+		return fmt.Sprintf("result %s: %s", m.Key.Short(), m.Reason)
+	}
+	return fmt.Sprintf("result %s: %s: %v", m.Key.Short(), m.Reason, m.Err)
+}
+
+func (m *Miss) Unwrap() error { return m.Err }
+
+// missed is a Miss, unless the search itself was called off.
+func missed(ctx context.Context, k Key, err error, format string, args ...any) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return &Miss{Key: k, Reason: fmt.Sprintf(format, args...), Err: err}
+}
+
+// Lookup is the manifest of the result recorded under a key, when every byte
+// of it is in the store and verified. Any other state of the store, absent,
+// truncated, corrupt or incomplete, is a *Miss.
+//
+// A result that is returned was found so:
+//   - the store has an action under the key, and it can be read;
+//   - the manifest that the action names is there, and is what its digest says;
+//   - the manifest is of this key, and its request is what the key was made of;
+//   - the action names the same outputs as the manifest;
+//   - each output is there, has the size that the manifest says, and its bytes
+//     were verified: by the store's Verified method where it has one, which
+//     may trust an earlier verification, else by reading them here.
+func Lookup(ctx context.Context, s Store, k Key) (Manifest, error) {
+	m, err := LookupManifest(ctx, s, k)
+	if err != nil {
+		return Manifest{}, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Outputs)) {
+		if err := present(ctx, s, m.Outputs[name]); err != nil {
+			return Manifest{}, missed(ctx, k, err, "output %s %s", name, state(err))
+		}
+		if err := verified(ctx, s, m.Outputs[name].Digest); err != nil {
+			return Manifest{}, missed(ctx, k, err, "output %s %s", name, state(err))
+		}
+	}
+	return m, nil
+}
+
+// LookupManifest is the manifest recorded under a key, without a look at the
+// outputs: what explains a key, or says what to fetch from a remote. Errors
+// are as those of Lookup.
+func LookupManifest(ctx context.Context, s Store, k Key) (Manifest, error) {
+	encoded, err := s.GetAction(ctx, k)
+	if errors.Is(err, ErrNotFound) {
+		return Manifest{}, missed(ctx, k, nil, "no result recorded")
+	}
+	if err != nil {
+		return Manifest{}, missed(ctx, k, err, "the recorded result cannot be read")
+	}
+	action, err := DecodeActionResult(encoded)
+	if err != nil {
+		return Manifest{}, missed(ctx, k, err, "the recorded result is corrupt")
+	}
+	file, ok := action.File(ManifestPath)
+	if !ok || action.ExitCode != 0 {
+		return Manifest{}, missed(ctx, k, nil, "the recorded result is not one of prismflow")
+	}
+	m, err := readManifest(ctx, s, file)
+	if err != nil {
+		return Manifest{}, missed(ctx, k, err, "the manifest %s", state(err))
+	}
+	if m.Key != k {
+		return Manifest{}, missed(ctx, k, nil, "the manifest is that of %s", m.Key.Short())
+	}
+	if !m.agrees(action) {
+		return Manifest{}, missed(ctx, k, nil, "the recorded result is incomplete: it does not name the outputs of its manifest")
+	}
+	return m, nil
+}
+
+// agrees says whether the action names each output of the manifest.
+func (m Manifest) agrees(a ActionResult) bool {
+	for name, out := range m.Outputs {
+		f, ok := a.File(name)
+		if !ok || f.Digest != out.Digest || f.Bytes != out.Bytes {
+			return false
+		}
+	}
+	return true
+}
+
+func readManifest(ctx context.Context, s Store, f OutputFile) (Manifest, error) {
+	encoded, err := readAll(ctx, s, f.Digest, f.Bytes, maxManifest)
+	if err != nil {
+		return Manifest{}, err
+	}
+	return DecodeManifest(encoded)
+}
+
+// state names what err says of a part of a result.
+func state(err error) string {
+	switch {
+	case errors.Is(err, ErrCorrupt): // before ErrNotFound: a store may have put it aside
+		return "is corrupt"
+	case errors.Is(err, ErrNotFound):
+		return "is absent"
+	}
+	return "cannot be read"
+}
+
+// present says whether the store has an output, in the size that was recorded.
+func present(ctx context.Context, s Store, out Output) error {
+	size, err := s.Stat(ctx, out.Digest)
+	if err == nil && size != out.Bytes {
+		err = fmt.Errorf("blob %s: %d bytes and not %d: %w", out.Digest.Short(), size, out.Bytes, ErrCorrupt)
+	}
+	return err
+}
+
+// A verifier is a store that remembers which blobs it has verified.
+type verifier interface {
+	Verified(ctx context.Context, d Digest) (path string, err error)
+}
+
+func verified(ctx context.Context, s Store, d Digest) error {
+	if v, ok := s.(verifier); ok {
+		_, err := v.Verified(ctx, d)
+		return err
+	}
+	r, err := s.Get(ctx, d)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(io.Discard, r)
+	return err
+}
