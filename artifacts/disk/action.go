@@ -1,0 +1,132 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/prismflow/prismflow/artifacts"
+)
+
+// maxAction is the most bytes that are read of an action.
+const maxAction = 4 << 20
+
+// usedEvery is how exact the time of last use is that GC goes by. More would
+// cost a write for every look-up.
+const usedEvery = time.Minute
+
+// GetAction implements artifacts.Store. It records the use: see GC.
+func (s *Store) GetAction(ctx context.Context, k artifacts.Key) ([]byte, error) {
+	if err := checkKey(ctx, k); err != nil {
+		return nil, err
+	}
+	path := s.actionPath(k)
+	action, modified, err := readAction(path)
+	if err != nil {
+		return nil, notFound("action", k.Short(), err)
+	}
+	if err := s.touch(ctx, path, modified); err != nil {
+		return nil, notFound("action", k.Short(), err)
+	}
+	return action, nil
+}
+
+func readAction(path string) (action []byte, modified time.Time, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	if info.Size() > maxAction {
+		return nil, time.Time{}, fmt.Errorf("%d bytes where at most %d are believed", info.Size(), maxAction)
+	}
+	action = make([]byte, info.Size())
+	_, err = io.ReadFull(f, action)
+	return action, info.ModTime(), err
+}
+
+// touch records the use of an action by its modification time: at most once
+// in usedEvery, but at least once in the time of a lease, so that GC sees what
+// the lease's holder looked up. The error is one of absence, when GC was first.
+func (s *Store) touch(ctx context.Context, path string, modified time.Time) error {
+	now := s.opts.Now()
+	if now.Sub(modified) < usedEvery && modified.UnixNano() >= s.leaseStart.Load() {
+		return nil
+	}
+	return s.inUse(ctx, func() error {
+		err := os.Chtimes(path, time.Time{}, now)
+		if errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil // another user's, or read-only: its use goes unrecorded
+	})
+}
+
+// PutAction implements artifacts.Store.
+func (s *Store) PutAction(ctx context.Context, k artifacts.Key, action []byte, replace bool) error {
+	if err := checkKey(ctx, k); err != nil {
+		return err
+	}
+	if len(action) > maxAction {
+		return fmt.Errorf("publishing action %s: %d bytes, at most %d can be read back", k.Short(), len(action), maxAction)
+	}
+	if err := s.putAction(ctx, k, action, replace); err != nil {
+		return fmt.Errorf("publishing action %s: %w", k.Short(), err)
+	}
+	return nil
+}
+
+func (s *Store) putAction(ctx context.Context, k artifacts.Key, action []byte, replace bool) error {
+	dir, err := s.ownTemp()
+	if err != nil {
+		return err
+	}
+	tmp, err := createTemp(dir, "action-", s.fault)
+	if err != nil {
+		return err
+	}
+	defer tmp.discard()
+	if _, err := tmp.Write(action); err != nil {
+		return err
+	}
+	if err := tmp.finish(0o644, s.opts.Now()); err != nil {
+		return err
+	}
+	path := s.actionPath(k)
+	err = s.inUse(ctx, func() error {
+		if replace {
+			return install(s.fault, "rename", path, func() error { return os.Rename(tmp.f.Name(), path) })
+		}
+		return install(s.fault, "link", path, func() error { return moveNew(tmp.f.Name(), path) })
+	})
+	if err != nil {
+		return err
+	}
+	return syncDir(s.fault, path[:len(path)-len(k)-1])
+}
+
+// moveNew gives a file a second name, unless something has that name, which
+// then stays. A link does so in one step on every file system that has them;
+// where there are none the rename that stands in can lose a race, so that the
+// second of two equal keys stays instead of the first.
+func moveNew(from, to string) error {
+	err := os.Link(from, to)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ENOTSUP) && !errors.Is(err, syscall.ENOSYS) {
+		return err
+	}
+	if _, err := os.Lstat(to); err == nil {
+		return nil
+	}
+	return os.Rename(from, to)
+}

@@ -1,0 +1,165 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/prismflow/prismflow/artifacts"
+)
+
+// blobMode makes it hard to change a blob by mistake.
+const blobMode = 0o444
+
+// Stat implements artifacts.Store.
+func (s *Store) Stat(ctx context.Context, d artifacts.Digest) (int64, error) {
+	hex, err := checkDigest(ctx, d)
+	if err != nil {
+		return 0, err
+	}
+	info, err := os.Lstat(s.blobPath(hex))
+	if err != nil {
+		return 0, notFound("blob", d.Short(), err)
+	}
+	if !info.Mode().IsRegular() {
+		return 0, fmt.Errorf("blob %s: %w", d.Short(), notRegular(s.blobPath(hex)))
+	}
+	return info.Size(), nil
+}
+
+// Get implements artifacts.Store.
+func (s *Store) Get(ctx context.Context, d artifacts.Digest) (io.ReadCloser, error) {
+	hex, err := checkDigest(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(s.blobPath(hex))
+	if err != nil {
+		return nil, notFound("blob", d.Short(), err)
+	}
+	return artifacts.VerifyReader(f, d), nil
+}
+
+// Put implements artifacts.Store. A blob that is there already is replaced by
+// its equal: that heals a corrupt one, and marks it as in use (see GC).
+func (s *Store) Put(ctx context.Context, d artifacts.Digest, size int64, r io.Reader) error {
+	hex, err := checkDigest(ctx, d)
+	if err != nil {
+		return err
+	}
+	dir, err := s.ownTemp()
+	if err != nil {
+		return fmt.Errorf("storing blob %s: %w", d.Short(), err)
+	}
+	tmp, err := createTemp(dir, "blob-", s.fault)
+	if err != nil {
+		return fmt.Errorf("storing blob %s: %w", d.Short(), err)
+	}
+	defer tmp.discard()
+	hashed := s.opts.Now()
+	if err := artifacts.CopyVerified(ctx, tmp, r, d, size); err != nil {
+		return err
+	}
+	if err := tmp.finish(blobMode, s.opts.Now()); err != nil {
+		return fmt.Errorf("storing blob %s: %w", d.Short(), err)
+	}
+	return s.moveIn(ctx, tmp.f, d, hex, hashed)
+}
+
+// Adopt moves a finished file, which must be on the store's file system as
+// those in a TempDir are, into the store. d has to come from a writer that
+// hashed every byte on its way into the file, or from a hash of the file since
+// it was closed: Adopt does not read it. The caller must have closed the file
+// and must not use the path again.
+func (s *Store) Adopt(ctx context.Context, path string, d artifacts.Digest) error {
+	hex, err := checkDigest(ctx, d)
+	if err != nil {
+		return err
+	}
+	f, err := openOwn(path)
+	if err != nil {
+		return fmt.Errorf("adopting %s: %w", path, err)
+	}
+	defer f.Close()
+	if links(f) > 1 {
+		return s.adoptCopy(ctx, f, d)
+	}
+	tmp := &tempFile{f, s.fault}
+	if err := tmp.finish(blobMode, s.opts.Now()); err != nil {
+		return fmt.Errorf("adopting %s: %w", path, err)
+	}
+	return s.moveIn(ctx, f, d, hex, s.opts.Now())
+}
+
+// openOwn opens a regular file, without following a link out of the store.
+func openOwn(path string) (*os.File, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, notRegular(path)
+	}
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+}
+
+func links(f *os.File) uint64 {
+	info, err := f.Stat()
+	if err != nil {
+		return 1
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(st.Nlink)
+	}
+	return 1
+}
+
+// adoptCopy stores a copy of a file that has a second name, by which somebody
+// could change the blob.
+func (s *Store) adoptCopy(ctx context.Context, f *os.File, d artifacts.Digest) error {
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("adopting %s: %w", f.Name(), err)
+	}
+	if err := s.Put(ctx, d, info.Size(), f); err != nil {
+		return fmt.Errorf("adopting %s: %w", f.Name(), err)
+	}
+	return os.Remove(f.Name())
+}
+
+// moveIn gives a finished file its place among the blobs, and remembers it as
+// hashed from the given time on.
+func (s *Store) moveIn(ctx context.Context, f *os.File, d artifacts.Digest, hex string, hashed time.Time) error {
+	dest := s.blobPath(hex)
+	err := s.inUse(ctx, func() error {
+		return install(s.fault, "rename", dest, func() error { return os.Rename(f.Name(), dest) })
+	})
+	if errors.Is(err, syscall.EXDEV) {
+		err = fmt.Errorf("%w (make it in a TempDir of the store)", err)
+	}
+	if err != nil {
+		return fmt.Errorf("storing blob %s: %w", d.Short(), err)
+	}
+	// What cannot be remembered is hashed at the next use.
+	if id, err := openID(f); err == nil {
+		s.stamps.record(hex, s.stamp(d, id, hashed.UnixNano()))
+	}
+	if err := syncDir(s.fault, dest[:len(dest)-len(hex)-1]); err != nil {
+		return fmt.Errorf("storing blob %s: %w", d.Short(), err)
+	}
+	return nil
+}
+
+// inUse does what marks something as in use, while no sweep goes on.
+func (s *Store) inUse(ctx context.Context, mark func() error) error {
+	l, err := s.sweepLock(ctx, shared)
+	if err != nil {
+		return err
+	}
+	defer l.unlock()
+	return mark()
+}

@@ -1,0 +1,11 @@
+//go:build !linux
+
+package disk
+
+import (
+	"errors"
+	"os"
+)
+
+// cloneFile is implemented for Linux alone; elsewhere files are copied.
+func cloneFile(src, dst *os.File) error { return errors.ErrUnsupported }

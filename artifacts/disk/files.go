@@ -1,0 +1,147 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// A fault decides, in tests, whether a file operation fails. The operations
+// are those by which a file becomes visible: create, write, chmod, times,
+// sync, close, link, rename, mkdir, syncdir, clone.
+type fault func(op, path string) error
+
+func (f fault) at(op, path string) error {
+	if f == nil {
+		return nil
+	}
+	return f(op, path)
+}
+
+// A SpaceError says that the disk, or the user's share of it, is full.
+type SpaceError struct {
+	Path string // what was being written
+	Err  error
+}
+
+func (e *SpaceError) Error() string {
+	return fmt.Sprintf("no space left on device while writing %s: free space or move the cache with --cache DIR", e.Path)
+}
+
+func (e *SpaceError) Unwrap() error { return e.Err }
+
+func spaceError(err error, path string) error {
+	var told *SpaceError
+	if errors.As(err, &told) {
+		return err
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return &SpaceError{Path: path, Err: err}
+	}
+	return err
+}
+
+// A tempFile is a file on its way into the store or to a person: written
+// under a temporary name beside or on the same file system as its final one.
+type tempFile struct {
+	f     *os.File
+	fault fault
+}
+
+func createTemp(dir, pattern string, flt fault) (*tempFile, error) {
+	if err := flt.at("create", dir); err != nil {
+		return nil, spaceError(err, dir)
+	}
+	f, err := os.CreateTemp(dir, pattern)
+	if err != nil {
+		return nil, spaceError(err, dir)
+	}
+	return &tempFile{f, flt}, nil
+}
+
+// Write implements io.Writer.
+func (t *tempFile) Write(p []byte) (int, error) {
+	if err := t.fault.at("write", t.f.Name()); err != nil {
+		n, _ := t.f.Write(p[:len(p)/2]) // as a full disk does it
+		return n, spaceError(err, t.f.Name())
+	}
+	n, err := t.f.Write(p)
+	return n, spaceError(err, t.f.Name())
+}
+
+var _ io.Writer = (*tempFile)(nil)
+
+// finish gives the file its mode and time and makes its content durable.
+func (t *tempFile) finish(mode os.FileMode, modified time.Time) error {
+	name := t.f.Name()
+	return inOrder(
+		step{"chmod", func() error { return t.f.Chmod(mode) }},
+		step{"times", func() error { return os.Chtimes(name, modified, modified) }},
+		step{"sync", t.f.Sync},
+	).run(t.fault, name)
+}
+
+// discard closes and removes the file; after it was renamed, it just closes.
+func (t *tempFile) discard() {
+	name := t.f.Name()
+	t.f.Close()
+	os.Remove(name)
+}
+
+// A step is one file operation, named as a fault knows it.
+type step struct {
+	op string
+	do func() error
+}
+
+type steps []step
+
+func inOrder(s ...step) steps { return s }
+
+// run does the steps until one fails.
+func (s steps) run(flt fault, path string) error {
+	for _, one := range s {
+		err := flt.at(one.op, path)
+		if err == nil {
+			err = one.do()
+		}
+		if err != nil {
+			return spaceError(err, path)
+		}
+	}
+	return nil
+}
+
+// install moves a finished file to its final name, whose directory is made
+// where it is absent, by move. The directory is not yet synced.
+func install(flt fault, op, dest string, move func() error) error {
+	try := func() error { return inOrder(step{op, move}).run(flt, dest) }
+	err := try()
+	if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	dir := filepath.Dir(dest)
+	if err := inOrder(step{"mkdir", func() error { return os.MkdirAll(dir, 0o777) }}).run(flt, dir); err != nil {
+		return err
+	}
+	if err := syncDir(flt, filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return try()
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(flt fault, dir string) error {
+	return inOrder(step{"syncdir", func() error {
+		d, err := os.Open(dir)
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		return d.Sync()
+	}}).run(flt, dir)
+}

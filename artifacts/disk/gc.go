@@ -1,0 +1,378 @@
+package disk
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/prismflow/prismflow/artifacts"
+)
+
+// GCOptions bound what GC leaves. The zero value keeps every result and
+// removes only what no result refers to.
+type GCOptions struct {
+	// MaxBytes is how many bytes of blobs may stay; 0 is no bound. To empty a
+	// store, ask for 1.
+	MaxBytes int64
+
+	// MaxAge is for how long an unused result stays; 0 is no bound.
+	MaxAge time.Duration
+
+	// Pinned are the keys of results that stay whatever the bounds.
+	Pinned []artifacts.Key
+
+	// PinnedBlobs stay too, without being part of a result.
+	PinnedBlobs []artifacts.Digest
+
+	// DryRun reports what would be removed and removes nothing.
+	DryRun bool
+}
+
+// Validate says what is wrong with the options.
+func (o GCOptions) Validate() error {
+	if o.MaxBytes < 0 || o.MaxAge < 0 {
+		return fmt.Errorf("gc: MaxBytes is %d and MaxAge %v, neither may be negative", o.MaxBytes, o.MaxAge)
+	}
+	return nil
+}
+
+// A GCReport says what GC removed, or in a dry run would remove.
+type GCReport struct {
+	Actions int   `json:"actions"` // results, alternatives included
+	Blobs   int   `json:"blobs"`
+	Bytes   int64 `json:"bytes"` // of those blobs
+	Temps   int   `json:"temps"` // what dead processes left
+
+	KeptActions int   `json:"kept_actions"`
+	KeptBlobs   int   `json:"kept_blobs"`
+	KeptBytes   int64 `json:"kept_bytes"`
+
+	Leases []LeaseInfo `json:"-"` // of the runs that were going on: what they need stayed
+}
+
+// GC removes the results that were used longest ago, until what is left is
+// within the bounds, and then the blobs that no result refers to. What a
+// process that holds a Lease needs stays, also what it stores or looks up
+// while GC goes on, even if the bounds are then not met.
+//
+// It holds because of two rules. Every use is recorded in a modification time,
+// that of the action looked up or of the blob or action stored, while the
+// sweep lock is held shared. And nothing is removed but under that lock held
+// exclusively, after a look at that time: it must lie before GC began and
+// before the oldest living lease did.
+func (s *Store) GC(ctx context.Context, opts GCOptions) (GCReport, error) {
+	if err := opts.Validate(); err != nil {
+		return GCReport{}, err
+	}
+	g, err := s.survey(ctx, opts)
+	if err != nil {
+		return GCReport{}, fmt.Errorf("gc: %w", err)
+	}
+	if err := g.removeActions(ctx); err != nil {
+		return g.report, fmt.Errorf("gc: removing results: %w", err)
+	}
+	if err := g.removeBlobs(ctx); err != nil {
+		return g.report, fmt.Errorf("gc: removing blobs: %w", err)
+	}
+	if opts.DryRun {
+		return g.report, nil
+	}
+	if g.report.Temps, err = s.CleanTemp(ctx); err != nil {
+		return g.report, fmt.Errorf("gc: %w", err)
+	}
+	_ = s.stamps.compact(exists(g.gone)) // not worth failing for: it is a memory
+	return g.report, nil
+}
+
+// exists says whether a remembered file is worth remembering.
+func exists(gone map[string]bool) func(name string) bool {
+	return func(name string) bool {
+		if !filepath.IsAbs(name) {
+			return !gone[name]
+		}
+		_, err := os.Lstat(name)
+		return err == nil
+	}
+}
+
+// A collection is one GC in progress.
+type collection struct {
+	s       *Store
+	opts    GCOptions
+	cutoff  time.Time // what was used since stays
+	actions []storedAction
+	blobs   map[string]storedBlob // by hex
+	pinned  map[string]bool       // blobs, by hex
+	gone    map[string]bool       // blobs removed, by hex
+	report  GCReport
+}
+
+type storedAction struct {
+	key  artifacts.Key
+	path string
+	used time.Time
+	refs []string // blobs, by hex
+}
+
+type storedBlob struct {
+	size   int64
+	stored time.Time
+}
+
+// survey lists what there is. The cutoff comes first: what is stored after it
+// is not removed, listed or not.
+func (s *Store) survey(ctx context.Context, opts GCOptions) (*collection, error) {
+	g := &collection{s: s, opts: opts, pinned: map[string]bool{}, gone: map[string]bool{}}
+	var leases []LeaseInfo
+	err := s.swept(ctx, func() (err error) {
+		g.cutoff = s.opts.Now()
+		leases, err = s.Leases()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	g.report.Leases = leases
+	for _, l := range leases {
+		if l.Started.Before(g.cutoff) {
+			g.cutoff = l.Started
+		}
+	}
+	for _, d := range opts.PinnedBlobs {
+		if _, err := artifacts.ParseDigest(string(d)); err != nil {
+			return nil, err
+		}
+		g.pinned[d.Hex()] = true
+	}
+	// Actions first: a blob that is stored while they are listed is new.
+	if g.actions, err = s.listActions(ctx); err != nil {
+		return nil, err
+	}
+	g.blobs, err = s.listBlobs(ctx)
+	return g, err
+}
+
+// inUse says whether something last used at a time may be needed by a living
+// process. A file system that keeps times in whole seconds, or pairs of them,
+// cuts off what would tell: then the doubt counts.
+func (g *collection) inUse(used time.Time) bool {
+	if !used.Before(g.cutoff) {
+		return true
+	}
+	return used.Nanosecond() == 0 && !used.Before(g.cutoff.Truncate(2*time.Second))
+}
+
+func (s *Store) listActions(ctx context.Context) ([]storedAction, error) {
+	var actions []storedAction
+	err := eachFile(ctx, s.path("ac"), func(name string, info fs.FileInfo) error {
+		k := artifacts.Key(name)
+		a := storedAction{key: k, path: s.actionPath(k), used: info.ModTime()}
+		encoded, _, err := readAction(a.path)
+		if err == nil {
+			// One that cannot be decoded refers to nothing and ages.
+			decoded, _ := artifacts.DecodeActionResult(encoded)
+			for _, f := range decoded.OutputFiles {
+				a.refs = append(a.refs, f.Digest.Hex())
+			}
+		}
+		actions = append(actions, a)
+		return nil
+	})
+	return actions, err
+}
+
+func (s *Store) listBlobs(ctx context.Context) (map[string]storedBlob, error) {
+	blobs := map[string]storedBlob{}
+	err := eachFile(ctx, s.path("cas"), func(hex string, info fs.FileInfo) error {
+		blobs[hex] = storedBlob{info.Size(), info.ModTime()}
+		return nil
+	})
+	return blobs, err
+}
+
+// eachFile visits the files of cas/ or ac/ by their names. Others than ours
+// are passed over, and so are those that vanish meanwhile.
+func eachFile(ctx context.Context, root string, visit func(name string, info fs.FileInfo) error) error {
+	dirs, err := os.ReadDir(root)
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if !dir.IsDir() {
+			continue
+		}
+		files, err := os.ReadDir(filepath.Join(root, dir.Name()))
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if _, err := artifacts.ParseKey(f.Name()); err != nil || f.Name()[:2] != dir.Name() {
+				continue
+			}
+			info, err := f.Info()
+			if err != nil || !info.Mode().IsRegular() {
+				continue
+			}
+			if err := visit(f.Name(), info); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// removeActions removes results, least recently used first, until the bounds
+// are met.
+func (g *collection) removeActions(ctx context.Context) error {
+	count, total := g.references()
+	oldest := time.Time{}
+	if g.opts.MaxAge > 0 {
+		oldest = g.s.opts.Now().Add(-g.opts.MaxAge)
+	}
+	slices.SortFunc(g.actions, func(a, b storedAction) int { return a.used.Compare(b.used) })
+	var kept, doomed []storedAction
+	for _, a := range g.actions {
+		over := g.opts.MaxBytes > 0 && total > g.opts.MaxBytes || a.used.Before(oldest)
+		if !over || g.inUse(a.used) || slices.Contains(g.opts.Pinned, a.key) {
+			kept = append(kept, a)
+			continue
+		}
+		doomed = append(doomed, a)
+		for _, hex := range a.refs {
+			if count[hex]--; count[hex] == 0 {
+				total -= g.blobs[hex].size
+			}
+		}
+	}
+	spared, err := g.sweepActions(ctx, doomed)
+	g.actions = append(kept, spared...)
+	g.report.KeptActions = len(g.actions)
+	return err
+}
+
+// references counts, for each blob, the results that refer to it, and sums up
+// the sizes of those that any does.
+func (g *collection) references() (count map[string]int, total int64) {
+	count = map[string]int{}
+	for _, a := range g.actions {
+		for _, hex := range a.refs {
+			if count[hex]++; count[hex] == 1 {
+				total += g.blobs[hex].size
+			}
+		}
+	}
+	return count, total
+}
+
+// sweepActions removes those of the actions that are still unused, and
+// returns the others.
+func (g *collection) sweepActions(ctx context.Context, doomed []storedAction) (spared []storedAction, err error) {
+	for batch := range slices.Chunk(doomed, sweepBatch) {
+		err := g.s.swept(ctx, func() error {
+			for _, a := range batch {
+				gone, err := g.remove(a.path)
+				if err != nil {
+					return err
+				}
+				if !gone {
+					spared = append(spared, a)
+					continue
+				}
+				g.report.Actions++
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return spared, nil
+}
+
+// sweepBatch is how many files are removed at a time, so that a run waits for
+// no more than milliseconds.
+const sweepBatch = 128
+
+// remove removes a file unless it was used lately. The caller holds the sweep
+// lock exclusively.
+func (g *collection) remove(path string) (gone bool, err error) {
+	info, err := os.Lstat(path)
+	if os.IsNotExist(err) {
+		return true, nil
+	}
+	if err != nil || g.inUse(info.ModTime()) {
+		return false, err
+	}
+	if g.opts.DryRun {
+		return true, nil
+	}
+	return true, os.Remove(path)
+}
+
+// removeBlobs removes the blobs that nothing refers to.
+func (g *collection) removeBlobs(ctx context.Context) error {
+	count, _ := g.references()
+	var doomed []string
+	for hex := range g.blobs {
+		if count[hex] == 0 && !g.pinned[hex] {
+			doomed = append(doomed, hex)
+		}
+	}
+	slices.Sort(doomed)
+	for batch := range slices.Chunk(doomed, sweepBatch) {
+		if err := g.s.swept(ctx, func() error { return g.sweepBlobs(batch) }); err != nil {
+			return err
+		}
+	}
+	for hex, b := range g.blobs {
+		if !g.gone[hex] {
+			g.report.KeptBlobs++
+			g.report.KeptBytes += b.size
+		}
+	}
+	return nil
+}
+
+func (g *collection) sweepBlobs(batch []string) error {
+	kept, err := g.s.keptByLeases() // anew: a lease may have begun since
+	if err != nil {
+		return err
+	}
+	for _, hex := range batch {
+		if kept[hex] {
+			continue
+		}
+		gone, err := g.remove(g.s.blobPath(hex))
+		if err != nil {
+			return err
+		}
+		if gone {
+			g.gone[hex] = true
+			g.report.Blobs++
+			g.report.Bytes += g.blobs[hex].size
+		}
+	}
+	return nil
+}
+
+// keptByLeases are the blobs that leases name. The caller holds the sweep lock.
+func (s *Store) keptByLeases() (map[string]bool, error) {
+	leases, err := s.Leases()
+	if err != nil {
+		return nil, err
+	}
+	kept := map[string]bool{}
+	for _, l := range leases {
+		for _, d := range l.keeps {
+			kept[d.Hex()] = true
+		}
+	}
+	return kept, nil
+}

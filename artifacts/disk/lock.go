@@ -1,0 +1,168 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/prismflow/prismflow/artifacts"
+)
+
+// A fileLock is a lock on a file (flock), held until unlock or until the
+// process dies, whichever is first. Programs that the process starts do not
+// inherit it.
+type fileLock struct {
+	f *os.File
+}
+
+type lockMode int
+
+const (
+	shared    lockMode = unix.LOCK_SH
+	exclusive lockMode = unix.LOCK_EX
+)
+
+// tryLock locks the file at path, which is made where it is absent. It is nil
+// when another holds a lock that this one cannot be beside.
+func tryLock(path string, mode lockMode) (*fileLock, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+		if errors.Is(err, os.ErrPermission) {
+			f, err = os.Open(path) // another user's: a lock needs no more
+		}
+		if err != nil {
+			return nil, spaceError(err, path)
+		}
+		err = flock(f, int(mode)|unix.LOCK_NB)
+		if err != nil {
+			f.Close()
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				return nil, nil
+			}
+			return nil, fmt.Errorf("locking %s: %w", path, err)
+		}
+		if isAt(f, path) {
+			return &fileLock{f}, nil
+		}
+		f.Close() // its holder removed it in between: that name is free again
+	}
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		err := unix.Flock(int(f.Fd()), how)
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+func isAt(f *os.File, path string) bool {
+	have, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	want, err := os.Lstat(path)
+	return err == nil && os.SameFile(have, want)
+}
+
+// waitLock locks the file at path, waiting for whoever holds it. A flock that
+// blocks could not be called off, so it asks again after a pause that grows
+// from least to most.
+func waitLock(ctx context.Context, path string, mode lockMode, least, most time.Duration) (*fileLock, error) {
+	for pause := least; ; pause = min(2*pause, most) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		l, err := tryLock(path, mode)
+		if l != nil || err != nil {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// unlock gives the lock up.
+func (l *fileLock) unlock() { l.f.Close() }
+
+// removeAndUnlock gives an exclusive lock up and its file with it. Whoever
+// waits for that file sees that it is gone and makes a new one.
+func (l *fileLock) removeAndUnlock() {
+	os.Remove(l.f.Name())
+	l.f.Close()
+}
+
+// Lock gives the caller the turn to compute the result of a key: one
+// goroutine of one process has it at a time. It waits for whoever has it, as
+// long as ctx lasts. A process that dies loses its turn. unlock may be called
+// more than once.
+//
+// Having waited, look the key up again: whoever was first may have published.
+func (s *Store) Lock(ctx context.Context, k artifacts.Key) (unlock func(), err error) {
+	if err := checkKey(ctx, k); err != nil {
+		return nil, err
+	}
+	done, err := s.locking.take(ctx, string(k))
+	if err != nil {
+		return nil, err
+	}
+	l, err := waitLock(ctx, s.path("state", "locks", string(k)), exclusive, 10*time.Millisecond, 100*time.Millisecond)
+	if err != nil {
+		done()
+		return nil, fmt.Errorf("waiting for the turn to compute %s: %w", k.Short(), err)
+	}
+	var once sync.Once
+	return func() { once.Do(func() { l.removeAndUnlock(); done() }) }, nil
+}
+
+// sweepLock keeps uses and sweeps apart. Whoever records that something is in
+// use (by its time, or in a lease) holds it shared while doing so. Whoever
+// removes something holds it exclusively from the moment of looking at those
+// records until it is gone. So what is removed is not in use, whatever else
+// goes on. Both hold it for milliseconds.
+func (s *Store) sweepLock(ctx context.Context, mode lockMode) (*fileLock, error) {
+	return waitLock(ctx, s.path("state", "gc.lock"), mode, time.Millisecond, 20*time.Millisecond)
+}
+
+// turns lets one goroutine at a time have each name. The zero value is ready.
+type turns struct {
+	mu    sync.Mutex // guards taken
+	taken map[string]chan struct{}
+}
+
+// take waits for the turn at a name. done gives it back.
+func (t *turns) take(ctx context.Context, name string) (done func(), err error) {
+	for {
+		t.mu.Lock()
+		busy, ok := t.taken[name]
+		if !ok {
+			mine := make(chan struct{})
+			if t.taken == nil {
+				t.taken = map[string]chan struct{}{}
+			}
+			t.taken[name] = mine
+			t.mu.Unlock()
+			return func() {
+				t.mu.Lock()
+				delete(t.taken, name)
+				t.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		t.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-busy:
+		}
+	}
+}

@@ -1,0 +1,7 @@
+package disk
+
+import "syscall"
+
+func statTimes(st *syscall.Stat_t) (modified, changed int64) {
+	return st.Mtimespec.Nano(), st.Ctimespec.Nano()
+}

@@ -1,0 +1,70 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/prismflow/prismflow/artifacts"
+)
+
+// Verified is the path of a blob whose bytes were verified. They are hashed
+// once and then trusted as long as the file is the one that was hashed (see
+// Stamp). A blob that turns out corrupt is moved to quarantine/, for people
+// to look at; the error then is both ErrNotFound and ErrCorrupt.
+//
+// The file must not be changed. It stays while a Lease is held that was taken
+// before the digest was looked up or stored.
+func (s *Store) Verified(ctx context.Context, d artifacts.Digest) (path string, err error) {
+	hex, err := checkDigest(ctx, d)
+	if err != nil {
+		return "", err
+	}
+	path = s.blobPath(hex)
+	st, err := s.stampOf(ctx, hex, path)
+	if err != nil {
+		return "", notFound("blob", d.Short(), err)
+	}
+	if st.Digest == d {
+		return path, nil
+	}
+	return "", s.quarantine(ctx, d, st)
+}
+
+// quarantine moves a blob aside whose bytes are not d's, and returns the error
+// that says so.
+func (s *Store) quarantine(ctx context.Context, d artifacts.Digest, st Stamp) error {
+	hex := d.Hex()
+	aside := s.path("quarantine", fmt.Sprintf("%s.%d", hex, s.opts.Now().UnixNano()))
+	err := s.swept(ctx, func() error {
+		id, err := statFile(s.blobPath(hex))
+		if err != nil || id != st.ID {
+			return err // somebody replaced it in between: not ours to judge
+		}
+		if err := os.MkdirAll(s.path("quarantine"), 0o777); err != nil {
+			return err
+		}
+		return os.Rename(s.blobPath(hex), aside)
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	fate := "moved to " + aside
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		fate = fmt.Sprintf("could not be moved to quarantine: %v", err)
+	}
+	return fmt.Errorf("blob %s: %w, %w: its bytes have digest %s, %s",
+		d.Short(), artifacts.ErrNotFound, artifacts.ErrCorrupt, st.Digest.Short(), fate)
+}
+
+// swept does what removes something, after a look at whether it may, while
+// nobody marks anything as in use.
+func (s *Store) swept(ctx context.Context, remove func() error) error {
+	l, err := s.sweepLock(ctx, exclusive)
+	if err != nil {
+		return err
+	}
+	defer l.unlock()
+	return remove()
+}
