@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/rs/zerolog"
+
+	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/table"
+	"github.com/prismflow/prismflow/dag"
+	"github.com/prismflow/prismflow/stages"
+)
+
+// An execution is one attempt to run a stage: its directory, its log, its
+// environment. Outputs are written inside the store's own file system, so that
+// keeping them is a rename.
+type execution struct {
+	task      *task
+	workspace string
+	log       *os.File
+	env       *stages.Env
+	manifest  artifacts.Manifest
+}
+
+func (t *task) prepare(ctx context.Context) (x *execution, err error) {
+	store := t.run.engine.config.Store
+	x = &execution{task: t}
+	defer func() {
+		if err != nil {
+			x.close()
+		}
+	}()
+	if x.workspace, err = store.TempDir("stage"); err != nil {
+		return x, fmt.Errorf("making a directory for the stage: %w", err)
+	}
+	for _, dir := range []string{"out", "scratch"} {
+		if err := os.Mkdir(filepath.Join(x.workspace, dir), 0o777); err != nil {
+			return x, err
+		}
+	}
+	if x.log, err = os.Create(t.run.logPath(t.spec.Name)); err != nil {
+		return x, fmt.Errorf("creating the stage's log: %w", err)
+	}
+	x.env = t.environment(x)
+	return x, x.wire(ctx)
+}
+
+// environment is what the stage has of the world, without its files.
+func (t *task) environment(x *execution) *stages.Env {
+	config, emit := t.run.engine.config, t.run.emitter.Stage(t.spec.Name, t.spec.Kind)
+	console := zerolog.ConsoleWriter{Out: x.log, NoColor: true, TimeFormat: "15:04:05"}
+	return &stages.Env{
+		Name:      t.spec.Name,
+		Inputs:    map[string]string{},
+		Sources:   map[string][]stages.File{},
+		Outputs:   map[string]string{},
+		Scratch:   filepath.Join(x.workspace, "scratch"),
+		Resume:    filepath.Join(config.Store.StateDir(), "checkpoints", string(t.key)),
+		Torch:     config.Torch,
+		Console:   x.log,
+		LookupEnv: config.LookupEnv,
+		Log: zerolog.New(zerolog.MultiLevelWriter(console, eventWriter(func(level, message string, fields map[string]any) {
+			emit(dag.Event{Type: dag.StageLog, Level: level, Message: message, Fields: fields})
+		}))).With().Timestamp().Logger(),
+		OnProgress: func(done, total int64, unit string) {
+			emit(dag.Event{Type: dag.StageProgress, Done: done, Total: total, Unit: unit})
+		},
+		OnMetrics: func(values map[string]any) { emit(dag.Event{Type: dag.StageMetrics, Fields: values}) },
+	}
+}
+
+// wire points the environment at the files of inputs, sources and outputs.
+func (x *execution) wire(ctx context.Context) error {
+	t, store := x.task, x.task.run.engine.config.Store
+	results := t.run.known(t.spec)
+	for param, source := range t.sources {
+		x.env.Sources[param] = source.files
+	}
+	for _, input := range t.spec.Stage.Inputs() {
+		output := results[input.From.Stage][input.From.Output]
+		path, err := store.Verified(ctx, output.Digest)
+		if err != nil {
+			return fmt.Errorf("input %s: the bytes of %s: %w", input.Port, input.From, err)
+		}
+		x.env.Inputs[input.Port] = path
+		if input.File {
+			file := stages.File{Name: input.From.String(), Path: path, Digest: output.Digest}
+			x.env.Sources[input.Port] = append(x.env.Sources[input.Port], file)
+		}
+	}
+	for _, port := range t.spec.Stage.Outputs() {
+		name := port.Name
+		if !port.File {
+			name += ".arrow"
+		}
+		x.env.Outputs[port.Name] = filepath.Join(x.workspace, "out", name)
+	}
+	return os.MkdirAll(x.env.Resume, 0o777)
+}
+
+// perform runs the stage's own code.
+func (x *execution) perform(ctx context.Context) error {
+	config := x.task.run.engine.config
+	started := config.Clock()
+	if err := x.task.spec.Stage.Run(ctx, x.env); err != nil {
+		x.env.Log.Error().Msg(err.Error())
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	x.manifest = artifacts.Manifest{
+		Format: artifacts.ManifestFormat, Key: x.task.key, Request: x.task.request,
+		Outputs: map[string]artifacts.Output{}, Report: x.env.Report(),
+		Provenance: artifacts.Provenance{
+			Pipeline: config.Pipeline, Stage: x.task.spec.Name, Run: x.task.run.id,
+			User: config.User, Host: config.Host,
+			Started: started.UTC(), Seconds: config.Clock().Sub(started).Seconds(),
+			PeakRSS: peakRSS(), Versions: x.env.Versions(config.Versions),
+		},
+	}
+	return nil
+}
+
+// collect checks and keeps what the stage wrote.
+func (x *execution) collect(ctx context.Context) (artifacts.Manifest, error) {
+	for _, port := range x.task.spec.Stage.Outputs() {
+		path := x.env.Outputs[port.Name]
+		output, err := x.describe(port, path)
+		if err != nil {
+			return x.manifest, fmt.Errorf("output %s: %w", port.Name, err)
+		}
+		if err := x.task.run.engine.config.Store.Adopt(ctx, path, output.Digest); err != nil {
+			return x.manifest, fmt.Errorf("keeping output %s: %w: %w", port.Name, ErrStore, err)
+		}
+		x.manifest.Outputs[port.Name] = output
+	}
+	return x.manifest, nil
+}
+
+// describe is what is to be known of an output. A table that the stage wrote
+// through its declared output was described while it was written; anything
+// else is read once, and checked.
+func (x *execution) describe(port stages.Port, path string) (artifacts.Output, error) {
+	if output, ok := x.env.Written(port.Name); ok {
+		return output, nil
+	}
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return artifacts.Output{}, errors.New("the stage ended well without writing it")
+	case err != nil:
+		return artifacts.Output{}, err
+	case !info.Mode().IsRegular():
+		return artifacts.Output{}, fmt.Errorf("it is not a regular file but %s", info.Mode().Type())
+	case !port.File:
+		return table.Inspect(path)
+	}
+	digest, err := digestFile(path)
+	return artifacts.Output{Digest: digest, Bytes: info.Size()}, err
+}
+
+// succeeded forgets what served to resume the stage.
+func (x *execution) succeeded() { os.RemoveAll(x.env.Resume) }
+
+func (x *execution) close() {
+	if x.log != nil {
+		x.log.Close()
+	}
+	if x.env != nil {
+		os.Remove(x.env.Resume) // only if the stage left nothing to resume from
+	}
+	if x.workspace != "" {
+		x.task.run.engine.config.Store.RemoveTemp(x.workspace)
+	}
+}
+
+// eventWriter turns log lines into events.
+type eventWriter func(level, message string, fields map[string]any)
+
+func (w eventWriter) Write(p []byte) (int, error) { return w.WriteLevel(zerolog.NoLevel, p) }
+
+func (w eventWriter) WriteLevel(level zerolog.Level, p []byte) (int, error) {
+	fields, err := decodeLogLine(p)
+	if err != nil {
+		return 0, err
+	}
+	message, _ := fields[zerolog.MessageFieldName].(string)
+	for _, name := range []string{zerolog.MessageFieldName, zerolog.LevelFieldName, zerolog.TimestampFieldName} {
+		delete(fields, name)
+	}
+	w(level.String(), message, fields)
+	return len(p), nil
+}
+
+var _ io.Writer = eventWriter(nil)

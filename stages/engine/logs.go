@@ -1,0 +1,43 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+func decodeLogLine(line []byte) (map[string]any, error) {
+	var fields map[string]any
+	if err := json.Unmarshal(line, &fields); err != nil {
+		return nil, fmt.Errorf("reading a log line: %w", err)
+	}
+	return fields, nil
+}
+
+func (r *run) logPath(stage string) string { return filepath.Join(r.dir, stage+".log") }
+
+// Log is the newest log of a stage: of its last attempt in this pipeline on
+// this machine, failed ones included. The caller closes it.
+func (e *Engine) Log(stage string) (io.ReadCloser, error) {
+	if _, err := e.spec(stage); err != nil {
+		return nil, err
+	}
+	records, err := Records(e.config.Store.StateDir(), e.config.Path)
+	if err != nil {
+		return nil, err
+	}
+	for _, record := range records {
+		f, err := os.Open(filepath.Join(e.config.Store.StateDir(), "runs", record.Run, stage+".log"))
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("stage %s: no run of it is recorded on this machine", stage)
+}

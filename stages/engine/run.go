@@ -1,0 +1,220 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/dag"
+	"github.com/prismflow/prismflow/stages"
+)
+
+// RunOptions say what to run and how.
+type RunOptions struct {
+	Stages    []string      // these and what they need; all when empty
+	Force     []string      // run these whatever the cache holds
+	KeepGoing bool          // see dag.Options
+	Budget    dag.Resources // what all running stages together may take
+	Listener  dag.Listener
+}
+
+// Run brings the selected stages up to date. The report is complete, whatever
+// the error is: a *dag.Failure when stages failed, or the context's.
+func (e *Engine) Run(ctx context.Context, options RunOptions) (Report, error) {
+	specs, err := e.selected(options.Stages)
+	if err != nil {
+		return Report{}, err
+	}
+	forced := map[string]bool{}
+	for _, name := range options.Force {
+		if _, err := e.spec(name); err != nil {
+			return Report{}, err
+		}
+		forced[name] = true
+	}
+	r, err := e.begin(ctx, options.Listener)
+	if err != nil {
+		return Report{}, err
+	}
+	report, err := r.schedule(ctx, specs, forced, options)
+	err = errors.Join(err, r.finish(report))
+	r.close() // and with it the last event is delivered
+	return report, err
+}
+
+// A run is one execution of a pipeline: what its tasks share.
+type run struct {
+	engine  *Engine
+	id      string
+	dir     string // of this run's records
+	events  *os.File
+	emitter *dag.Emitter
+	sources sourceResolver
+	lease   *disk.Lease // keeps gc from removing what this run needs
+
+	mu      sync.Mutex // guards what follows
+	results map[string]map[string]artifacts.Output
+	entries map[string]historyEntry
+}
+
+// begin opens the run's records.
+func (e *Engine) begin(ctx context.Context, listener dag.Listener) (*run, error) {
+	id, err := newRunID(e.config.Clock())
+	if err != nil {
+		return nil, err
+	}
+	r := &run{
+		engine: e, id: id,
+		dir:     filepath.Join(e.config.Store.StateDir(), "runs", id),
+		results: map[string]map[string]artifacts.Output{},
+		entries: map[string]historyEntry{},
+	}
+	if err := os.MkdirAll(r.dir, 0o777); err != nil {
+		return nil, fmt.Errorf("creating the run's record: %w", err)
+	}
+	if r.events, err = os.Create(filepath.Join(r.dir, "events.jsonl")); err != nil {
+		return nil, fmt.Errorf("creating the run's record: %w", err)
+	}
+	if r.lease, err = e.config.Store.Lease(ctx, id); err != nil {
+		r.events.Close()
+		return nil, fmt.Errorf("announcing the run to the cache: %w", err)
+	}
+	encoder := json.NewEncoder(r.events)
+	// An event that cannot be written down is lost; the run is not.
+	write := func(event dag.Event) { _ = encoder.Encode(event) }
+	r.emitter = dag.NewEmitter(dag.Multi(write, listener), dag.EmitterOptions{Clock: e.config.Clock, Run: id, Pipeline: e.config.Pipeline})
+	r.sources = e.resolver(false)
+	return r, r.write(Record{Report: Report{Format: ReportFormat, Pipeline: e.config.Pipeline, Run: id}, Unended: true})
+}
+
+func (e *Engine) resolver(statusOnly bool) sourceResolver {
+	return sourceResolver{
+		store:  e.config.Store,
+		hasher: e.config.Store.Files(),
+		urls: &urlCache{
+			store: e.config.Store, dir: filepath.Join(e.config.Store.StateDir(), "urls"), client: e.config.Client,
+			refresh: e.config.Refresh, offline: e.config.Offline, noFetch: statusOnly,
+		},
+	}
+}
+
+// newRunID is a name that sorts by time and does not repeat.
+func newRunID(now time.Time) (string, error) {
+	var random [3]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return "", err
+	}
+	return now.UTC().Format("20060102-150405-") + hex.EncodeToString(random[:]), nil
+}
+
+func (r *run) close() {
+	r.emitter.Close()
+	r.lease.Close()
+	r.events.Close()
+}
+
+func (r *run) schedule(ctx context.Context, specs []stages.Spec, forced map[string]bool, options RunOptions) (Report, error) {
+	nodes := make([]dag.Node, len(specs))
+	selected := map[string]bool{}
+	for _, spec := range specs {
+		selected[spec.Name] = true
+	}
+	for i, spec := range specs {
+		nodes[i] = node(spec)
+		nodes[i].After = keep(nodes[i].After, selected)
+		nodes[i].Task = &task{run: r, spec: spec, force: forced[spec.Name]}
+	}
+	graph, err := dag.New(nodes)
+	if err != nil {
+		return Report{}, err
+	}
+	results, err := graph.Run(ctx, dag.Options{
+		Budget: options.Budget, KeepGoing: options.KeepGoing,
+		Listener: r.emitter.Emit, Clock: r.engine.config.Clock,
+	})
+	report := Report{Format: ReportFormat, Pipeline: r.engine.config.Pipeline, Run: r.id, OK: err == nil}
+	for _, result := range results {
+		report.Stages = append(report.Stages, stageReport(result))
+	}
+	return report, err
+}
+
+func keep(names []string, in map[string]bool) []string {
+	var kept []string
+	for _, name := range names {
+		if in[name] {
+			kept = append(kept, name)
+		}
+	}
+	return kept
+}
+
+// finish writes the run's record and what the next run compares with.
+func (r *run) finish(report Report) error {
+	if err := r.write(Record{Report: report, Finished: r.engine.config.Clock().UTC()}); err != nil {
+		return err
+	}
+	return r.saveHistory()
+}
+
+// write writes the run's record, whole or not at all.
+func (r *run) write(record Record) error {
+	record.Path, record.User, record.Host = r.engine.config.Path, r.engine.config.User, r.engine.config.Host
+	data, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(r.dir, recordName), data); err != nil {
+		return fmt.Errorf("writing the run's record: %w", err)
+	}
+	return nil
+}
+
+// saveHistory writes the history only when something in it changed, so that a
+// run that does nothing costs nothing.
+func (r *run) saveHistory() error {
+	changed := false
+	for name, entry := range r.entries {
+		old, ok := r.engine.history.Stages[name]
+		if !ok || old.Key != entry.Key || old.Manifest != nil || entry.Manifest != nil {
+			r.engine.history.Stages[name] = entry
+			changed = true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return r.engine.history.save()
+}
+
+// record keeps a stage's result for the stages behind it.
+func (r *run) record(stage string, key artifacts.Key, manifest artifacts.Manifest, underKey bool) {
+	entry := historyEntry{Key: key, Run: manifest.Provenance.Run}
+	if !underKey {
+		entry.Manifest = &manifest
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.results[stage] = manifest.Outputs
+	r.entries[stage] = entry
+}
+
+// known are the results so far of the stages that spec reads.
+func (r *run) known(spec stages.Spec) map[string]map[string]artifacts.Output {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := map[string]map[string]artifacts.Output{}
+	for _, input := range spec.Stage.Inputs() {
+		known[input.From.Stage] = r.results[input.From.Stage]
+	}
+	return known
+}

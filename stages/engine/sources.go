@@ -1,0 +1,172 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/stages"
+)
+
+// ErrMissingInput says that a file which a stage names is not there.
+var ErrMissingInput = errors.New("no such file")
+
+// A resolvedSource is the files that a source parameter names right now.
+type resolvedSource struct {
+	files  []stages.File
+	stamps []disk.Stamp // of local files: how they looked when they were hashed
+}
+
+// A sourceResolver finds, fetches and hashes the files that stages name.
+type sourceResolver struct {
+	store  *disk.Store
+	hasher *disk.FileHasher
+	urls   *urlCache
+}
+
+func (s *sourceResolver) source(ctx context.Context, spec stages.SourceSpec) (resolvedSource, error) {
+	var r resolvedSource
+	for _, pattern := range spec.Patterns {
+		text := pattern.V.(string) // Bind let only strings through
+		if isURL(text) {
+			file, err := s.urls.file(ctx, text, spec.SHA256)
+			if err != nil {
+				return r, err
+			}
+			r.files = append(r.files, file)
+			r.stamps = append(r.stamps, disk.Stamp{})
+			continue
+		}
+		if err := s.addLocal(ctx, &r, text, pattern.Base, spec); err != nil {
+			return r, err
+		}
+	}
+	if spec.SHA256 == "" {
+		return r, nil
+	}
+	for _, file := range r.files {
+		if file.Digest.Hex() != spec.SHA256 {
+			return r, fmt.Errorf("%s has sha256 %s, and the pipeline pins %s", file.Name, file.Digest.Hex(), spec.SHA256)
+		}
+	}
+	return r, nil
+}
+
+func (s *sourceResolver) addLocal(ctx context.Context, r *resolvedSource, text, base string, spec stages.SourceSpec) error {
+	paths, err := localPaths(text, base, spec.Directories)
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		digest, stamp, err := s.hasher.Digest(ctx, path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", path, ErrMissingInput)
+		}
+		if err != nil {
+			return err
+		}
+		name := text
+		if spec.KeepNames {
+			name = relativeName(path, base)
+		} else if path != absolute(text, base) {
+			name = filepath.Base(path) // of a glob: what tells its files apart
+		}
+		r.files = append(r.files, stages.File{Name: name, Path: path, Digest: digest})
+		r.stamps = append(r.stamps, stamp)
+	}
+	return nil
+}
+
+func absolute(path, base string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(base, path)
+}
+
+// relativeName is a file's name that does not depend on where the project is:
+// relative to base, or the last element of a path that leads out of it.
+func relativeName(path, base string) string {
+	relative, err := filepath.Rel(base, path)
+	if err != nil || !filepath.IsLocal(relative) {
+		return filepath.Base(path)
+	}
+	return filepath.ToSlash(relative)
+}
+
+// localPaths are the files that a path or a glob names, those of a glob or a
+// directory sorted.
+func localPaths(text, base string, directories bool) ([]string, error) {
+	path := absolute(text, base)
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir() && directories:
+		return filesBelow(path)
+	case err == nil && info.IsDir():
+		return nil, fmt.Errorf("%s is a directory: name a file, or a glob such as %s", text, filepath.Join(text, "*.json.gz"))
+	case err == nil && !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file", text)
+	case err == nil:
+		return []string{path}, nil // also a file whose name has a * in it
+	case !strings.ContainsAny(text, "*?["):
+		return nil, fmt.Errorf("%s: %w", path, ErrMissingInput)
+	}
+	paths, err := filepath.Glob(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", text, err)
+	}
+	paths = slices.DeleteFunc(paths, func(p string) bool {
+		info, err := os.Stat(p)
+		return err != nil || !info.Mode().IsRegular()
+	})
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("%s matches nothing: %w", path, ErrMissingInput)
+	}
+	slices.Sort(paths)
+	return paths, nil
+}
+
+// filesBelow are all regular files below dir, by path. Symbolic links are not
+// followed, so that a directory cannot lead out of itself.
+func filesBelow(dir string) ([]string, error) {
+	var paths []string
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() {
+			paths = append(paths, path)
+		}
+		return err
+	})
+	if err == nil && len(paths) == 0 {
+		err = fmt.Errorf("%s has no files in it: %w", dir, ErrMissingInput)
+	}
+	return paths, err
+}
+
+// changed names the first local file that no longer has the content that was
+// hashed before the stage read it, or is empty.
+func (s *sourceResolver) changed(sources map[string]resolvedSource) (string, error) {
+	for _, source := range sources {
+		for i, file := range source.files {
+			if isURL(file.Name) {
+				continue // read from the store, where nothing changes
+			}
+			same, err := s.hasher.Unchanged(file.Path, source.stamps[i])
+			if errors.Is(err, fs.ErrNotExist) {
+				same, err = false, nil
+			}
+			if err != nil {
+				return "", err
+			}
+			if !same {
+				return file.Path, nil
+			}
+		}
+	}
+	return "", nil
+}
