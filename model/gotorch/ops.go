@@ -417,6 +417,9 @@ func (t *Tensor) MaskedFillInPlace(mask *Tensor, value float64) *Tensor {
 	return t.inPlace("aten::masked_fill_.Scalar", mask, value)
 }
 
+// LtInPlace sets one where t < bound and zero elsewhere.
+func (t *Tensor) LtInPlace(bound float64) *Tensor { return t.inPlace("aten::lt_.Scalar", bound) }
+
 // NormalInPlace draws every element from a normal distribution, from the
 // session's generator.
 func (t *Tensor) NormalInPlace(mean, std float64) *Tensor {

@@ -205,9 +205,10 @@ func (d Dropout) Forward(x *gotorch.Tensor, mode Mode) *gotorch.Tensor {
 	s := x.Session()
 	var mask *gotorch.Tensor
 	s.NoGrad(func() {
-		mask = s.Call1("aten::empty_like", x)
-		mask.BernoulliInPlace(1 - d.P)
-		mask.MulInPlace(1 / (1 - d.P))
+		// A uniform draw and a comparison take a third of the time of
+		// bernoulli_, which on the CPU draws 53 bits for each value.
+		mask = s.Call1("aten::empty_like", x, gotorch.Named("dtype", gotorch.Float32)).UniformInPlace(0, 1)
+		mask = mask.LtInPlace(1 - d.P).MulInPlace(1 / (1 - d.P)).To(x.DType())
 	})
 	return x.Mul(mask)
 }

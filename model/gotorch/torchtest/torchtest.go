@@ -1,7 +1,10 @@
 // Package torchtest gives tests a libtorch.
 //
-//	lib := torchtest.Open(t)
-//	torchtest.Run(t, func(s *gotorch.Session) { … })
+//	func TestScore(t *testing.T) {
+//		torchtest.Run(t, func(s *gotorch.Session) {
+//			fmt.Println(s.Ones(2).Sum().Item())
+//		})
+//	}
 //
 // Without a libtorch the test is skipped with the reason, except where CI=true
 // is set: there it fails, so that a broken installation cannot hide the tests
@@ -9,6 +12,9 @@
 package torchtest
 
 import (
+	"context"
+	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -16,36 +22,46 @@ import (
 	"github.com/prismflow/prismflow/model/gotorch"
 )
 
-// Open loads the libtorch that gotorch.Find finds. The compiled shim is kept in
-// the user's cache directory, so only the first test of a machine compiles it.
-func Open(t testing.TB) *gotorch.Library {
-	t.Helper()
+// Seed is the seed of the sessions that this package opens.
+const Seed = 1
+
+// Options are those of the tests: the libtorch that the environment or the
+// system offers, the compiled shim in the user's cache directory, so that only
+// the first test on a machine compiles it.
+func Options() gotorch.Options {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = os.TempDir()
 	}
-	lib, err := gotorch.Open(t.Context(), gotorch.Options{
-		CacheDir: filepath.Join(cache, "prismflow", "torch"),
-		Getenv:   os.Getenv,
-		Log:      t.Logf,
-	})
+	return gotorch.Options{CacheDir: filepath.Join(cache, "prismflow", "torch"), Getenv: os.Getenv}
+}
+
+func required() bool { return os.Getenv("CI") == "true" }
+
+// Open loads libtorch, or skips or fails the test.
+func Open(t testing.TB) *gotorch.Library {
+	t.Helper()
+	opts := Options()
+	opts.Log = t.Logf
+	lib, err := gotorch.Open(t.Context(), opts)
 	if err == nil {
 		return lib
 	}
-	if os.Getenv("CI") == "true" {
+	if required() {
 		t.Fatalf("libtorch is required in CI: %v", err)
 	}
 	t.Skipf("needs libtorch: %v", err)
 	return nil
 }
 
-// Seed is the seed of the sessions that this package opens.
-const Seed = 1
+func sessionOptions() gotorch.SessionOptions {
+	return gotorch.SessionOptions{Device: "cpu", Threads: 1, Seed: Seed}
+}
 
 // Session opens a CPU session of one thread that is closed with the test.
 func Session(t testing.TB) *gotorch.Session {
 	t.Helper()
-	s, err := Open(t).NewSession(gotorch.SessionOptions{Device: "cpu", Threads: 1, Seed: Seed})
+	s, err := Open(t).NewSession(sessionOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,4 +80,37 @@ func Run(t testing.TB, fn func(s *gotorch.Session)) {
 	if err := s.Run(func() { fn(s) }); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Try is Run for examples, which have no testing.TB.
+func Try(fn func(s *gotorch.Session)) error {
+	lib, err := gotorch.Open(context.Background(), Options())
+	if err != nil {
+		return err
+	}
+	s, err := lib.NewSession(sessionOptions())
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return s.Run(func() { fn(s) })
+}
+
+// Main is for the TestMain of packages with examples that need libtorch. An
+// example cannot skip itself, so Main leaves them all out where there is no
+// libtorch, and says so.
+func Main(m *testing.M) int {
+	flag.Parse()
+	if _, err := gotorch.Open(context.Background(), Options()); err != nil && !required() {
+		fmt.Fprintln(os.Stderr, "skipping the examples, which need libtorch:", err)
+		skip := "^Example"
+		if given := flag.Lookup("test.skip").Value.String(); given != "" {
+			skip += "|" + given
+		}
+		if err := flag.Set("test.skip", skip); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return m.Run()
 }
