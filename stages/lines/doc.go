@@ -1,0 +1,18 @@
+// Package lines reads text files line by line and knows where each line
+// stands. A file may be gzip-compressed, which is told by its first bytes and
+// not by its name; a gzip file may have several members.
+//
+//	r := lines.Open(ctx, source.Files(), lines.Options{})
+//	defer r.Close()
+//	for r.Next() {
+//		use(r.Text(), r.Row()) // r.Errorf("no id") says "reviews.json.gz:17: no id"
+//	}
+//	err := r.Err()
+//
+// Reading and inflating run ahead in a goroutine of their own, so that they
+// overlap with whatever is done with the lines. Memory is a few blocks and the
+// longest line, which is bounded.
+//
+// The package does not parse lines, does not decode any text encoding (it only
+// drops a UTF-8 byte order mark), and does not unpack anything but gzip.
+package lines
