@@ -1,0 +1,72 @@
+package backbone
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/prismflow/prismflow/model/gotorch"
+	"github.com/prismflow/prismflow/model/gotorch/nn"
+)
+
+// A Backbone turns sequences into hidden states and scores items by them. It is
+// bound to its session.
+type Backbone interface {
+	nn.Module
+
+	// Streams is the number of tensors that Embed gives and Encode takes.
+	Streams() int
+	// Embed looks up the items of a batch, without positions: for each stream
+	// one tensor [rows, width, hidden].
+	Embed(b *Batch) []*gotorch.Tensor
+	// Encode turns what Embed gave, and whatever was added to it, into hidden
+	// states [rows, width, size]; they may be read as [places, size] by At.
+	Encode(b *Batch, streams []*gotorch.Tensor, mode nn.Mode) *gotorch.Tensor
+	// Score gives the scores [n, k] of items, int64 [n, k], by states [n, size];
+	// the higher the better.
+	Score(states, items *gotorch.Tensor) *gotorch.Tensor
+	// ScoreAll gives the scores [n, Config.Rows] of all rows of the item table.
+	ScoreAll(states *gotorch.Tensor) *gotorch.Tensor
+}
+
+// Config is the shape of a backbone.
+type Config struct {
+	Rows             int // of the item table: padding, items, and what else is there
+	Hidden           int
+	Layers           int
+	Heads            int // divides Hidden
+	MaxLength        int // items that are read of a sequence
+	Dropout          float64
+	DropoutAttention float64
+	// Reference draws the padding row like the others, and masks by adding a
+	// large number instead of leaving out, as the published code does. Only
+	// what padding places compute depends on it.
+	Reference bool
+}
+
+var constructors = []struct {
+	name string
+	make func(*gotorch.Session, Config) Backbone
+}{
+	{SASRecName, newSASRec},
+}
+
+// Names are the backbones that New makes.
+func Names() []string {
+	names := make([]string, len(constructors))
+	for i, c := range constructors {
+		names[i] = c.name
+	}
+	return names
+}
+
+// New makes a backbone with parameters drawn from the session's generator. Call
+// it inside the session's Run.
+func New(s *gotorch.Session, name string, config Config) (Backbone, error) {
+	for _, c := range constructors {
+		if c.name == name {
+			return c.make(s, config), nil
+		}
+	}
+	return nil, fmt.Errorf("backbone %q: want %s", name, strings.Join(slices.Sorted(slices.Values(Names())), " or "))
+}

@@ -1,0 +1,86 @@
+package prism
+
+import (
+	"fmt"
+
+	"github.com/prismflow/prismflow/model/backbone"
+	"github.com/prismflow/prismflow/model/gotorch"
+	"github.com/prismflow/prismflow/model/gotorch/nn"
+)
+
+// expert is a network of two layers on the modality vectors side by side. No
+// two experts share parameters: synergy and redundancy losses are exact
+// opposites, and cancel on a shared trunk.
+type expert struct {
+	inner, outer *nn.Linear
+}
+
+func newExpert(s *gotorch.Session, c Config) *expert {
+	return &expert{
+		inner: backbone.NewLinear(s, len(c.Modalities)*c.Hidden, c.ExpertHidden),
+		outer: backbone.NewLinear(s, c.ExpertHidden, c.Hidden),
+	}
+}
+
+func (e *expert) Parameters() []nn.Named {
+	return nn.Join(nn.Prefix("inner", e.inner), nn.Prefix("outer", e.outer))
+}
+
+// forward maps one [n, hidden] for each modality to [n, hidden].
+func (e *expert) forward(modalities []*gotorch.Tensor) *gotorch.Tensor {
+	joined := modalities[0].Session().Cat(-1, modalities...)
+	return e.outer.Forward(e.inner.Forward(joined).GELU())
+}
+
+// gate weighs the experts by what they say and by the user's items.
+type gate struct {
+	inner, outer *nn.Linear
+	dropout      nn.Dropout
+	temperature  float64
+}
+
+func newGate(s *gotorch.Session, c Config) *gate {
+	return &gate{
+		inner:   backbone.NewLinear(s, (c.Experts()+1)*c.Hidden, c.GateHidden),
+		outer:   backbone.NewLinear(s, c.GateHidden, c.Experts()),
+		dropout: nn.Dropout{P: c.GateDropout}, temperature: c.GateTemperature,
+	}
+}
+
+func (g *gate) Parameters() []nn.Named {
+	return nn.Join(nn.Prefix("inner", g.inner), nn.Prefix("outer", g.outer))
+}
+
+// weights are softmax(·/τ) over the experts: [n, experts].
+func (g *gate) weights(opinions []*gotorch.Tensor, items *gotorch.Tensor, mode nn.Mode) *gotorch.Tensor {
+	joined := items.Session().Cat(-1, append(append([]*gotorch.Tensor{}, opinions...), items)...)
+	hidden := g.dropout.Forward(g.inner.Forward(joined).GELU(), mode)
+	return g.outer.Forward(hidden).Div(g.temperature).Softmax(-1)
+}
+
+// mix is the sum of the opinions by weight: [n, hidden].
+func mix(opinions []*gotorch.Tensor, weights *gotorch.Tensor) *gotorch.Tensor {
+	stacked := weights.Session().Stack(1, opinions...) // [n, experts, hidden]
+	return weights.Unsqueeze(1).MatMul(stacked).Squeeze(1)
+}
+
+// expertNames label experts in parameter names: by modality, then synergy and
+// redundancy.
+func expertNames(c Config) []string {
+	var names []string
+	for _, m := range c.Modalities {
+		names = append(names, "unique_"+m.Name)
+	}
+	if c.Experts() > len(names) {
+		names = append(names, "synergy", "redundancy")
+	}
+	return names
+}
+
+func expertParameters(c Config, experts []*expert) []nn.Named {
+	var params []nn.Named
+	for i, name := range expertNames(c) {
+		params = append(params, nn.Prefix(fmt.Sprintf("experts.%s", name), experts[i])...)
+	}
+	return params
+}

@@ -1,0 +1,133 @@
+package prism
+
+import (
+	"fmt"
+
+	"github.com/prismflow/prismflow/model/backbone"
+	"github.com/prismflow/prismflow/model/gotorch"
+	"github.com/prismflow/prismflow/model/gotorch/nn"
+)
+
+// Features are the vectors of one modality for all items, on the host.
+type Features struct {
+	Vectors []float32 // [items+1, size], row-major; row 0 is padding
+	Present []bool    // [items+1]; nil: every item has the modality
+}
+
+// modality turns feature vectors into vectors of the model's width.
+type modality struct {
+	name       string
+	projection *nn.Linear
+	missing    *gotorch.Tensor // [1, hidden], learned: what stands for an item without the modality; nil in mode reference
+	absent     *gotorch.Tensor // [rows, 1]: 1 where an item lacks it; nil when none does
+	table      *nn.Embedding   // [rows, size]; nil in a model that was loaded to serve
+	trainable  bool            // whether the table is
+	projected  *gotorch.Tensor // [rows, hidden] while serving, else nil
+}
+
+func newModality(s *gotorch.Session, c Config, m Modality, f *Features) (*modality, error) {
+	out := &modality{name: m.Name, projection: backbone.NewLinear(s, m.Size, c.Hidden), trainable: c.Mode == Reference}
+	if c.Mode != Reference {
+		out.missing = nn.NewParameter(s, nn.Normal(0, backbone.InitStd), 1, int64(c.Hidden))
+	}
+	if f == nil {
+		return out, nil
+	}
+	if err := f.validate(m, c.Items); err != nil {
+		return nil, err
+	}
+	out.fill(s, c, m, f)
+	return out, nil
+}
+
+func (f *Features) validate(m Modality, items int) error {
+	if got, want := len(f.Vectors), (items+1)*m.Size; got != want {
+		return fmt.Errorf("modality %s: %d feature values: want %d for padding and %d items of size %d", m.Name, got, want, items, m.Size)
+	}
+	if got := len(f.Present); f.Present != nil && got != items+1 {
+		return fmt.Errorf("modality %s: a presence mask of %d: want %d", m.Name, got, items+1)
+	}
+	return nil
+}
+
+// fill copies the features to the device. Items without the modality get zeros,
+// whatever their vector says.
+func (m *modality) fill(s *gotorch.Session, c Config, shape Modality, f *Features) {
+	m.table = backbone.NewTable(s, c.Rows(), shape.Size, c.Mode == Reference)
+	s.NoGrad(func() {
+		items := s.FromFloat32(f.Vectors, int64(c.Items)+1, int64(shape.Size))
+		if absent := f.absent(c.Rows()); absent != nil {
+			m.absent = s.FromFloat32(absent, int64(c.Rows()), 1)
+			s.Persist(m.absent)
+			items = items.MaskedFill(m.absent.Narrow(0, 0, int64(c.Items)+1).Gt(0), 0)
+		}
+		m.table.Weight.Narrow(0, 1, int64(c.Items)).CopyFrom(items.Narrow(0, 1, int64(c.Items)))
+	})
+	if !m.trainable {
+		m.table.Weight.RequiresGrad(false)
+	}
+}
+
+// absent is 1 for items without the modality, or nil when there are none.
+func (f *Features) absent(rows int) []float32 {
+	var mask []float32
+	for item, present := range f.Present {
+		if item == 0 || present {
+			continue
+		}
+		if mask == nil {
+			mask = make([]float32, rows)
+		}
+		mask[item] = 1
+	}
+	return mask
+}
+
+func (m *modality) Parameters() []nn.Named {
+	params := nn.Prefix("projection", m.projection)
+	if m.missing != nil {
+		params = append(params, nn.Named{Name: "missing", Tensor: m.missing})
+	}
+	if m.trainable && m.table != nil {
+		params = append(params, nn.Named{Name: "table", Tensor: m.table.Weight})
+	}
+	return params
+}
+
+// project gives the vectors of items, int64 [n]: [n, hidden].
+func (m *modality) project(items *gotorch.Tensor) *gotorch.Tensor {
+	x := m.projection.Forward(m.table.Forward(items))
+	if m.missing != nil && m.absent != nil {
+		x = x.Add(backbone.Lookup(m.absent, items, -1).Mul(m.missing))
+	}
+	return x
+}
+
+// projectBlock bounds the memory of projecting a catalogue: rows at a time.
+const projectBlock = 1 << 14
+
+// prepare projects all items once, for serving.
+func (m *modality) prepare(s *gotorch.Session) {
+	if m.table == nil {
+		return
+	}
+	s.NoGrad(func() {
+		s.Scoped(func() {
+			rows := m.table.Weight.Size(0)
+			var blocks []*gotorch.Tensor
+			for from := int64(0); from < rows; from += projectBlock {
+				blocks = append(blocks, m.project(s.Arange(from, min(from+projectBlock, rows), 1)))
+			}
+			m.projected = s.Cat(0, blocks...)
+			s.Persist(m.projected)
+		})
+	})
+}
+
+// release goes back to training, where the projection changes at every step.
+func (m *modality) release(s *gotorch.Session) {
+	if m.table != nil {
+		s.Free(m.projected)
+		m.projected = nil
+	}
+}
