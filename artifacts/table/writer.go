@@ -357,11 +357,15 @@ func inColumn(name string, first int64, err error) error {
 // checkText refuses text that is not UTF-8, which other readers of the file
 // would choke on.
 func checkText(v *vector) error {
-	if isText(v.dt) && v.n > 0 {
+	if isText(v.dt) {
 		return checkUTF8(v)
 	}
 	for _, child := range v.children {
-		if err := checkText(child); err != nil {
+		err := checkText(child)
+		if at := (valueError{}); errors.As(err, &at) { // it counts elements and not rows
+			return fmt.Errorf("element %d of all: %s", at.row, at.text)
+		}
+		if err != nil {
 			return err
 		}
 	}
