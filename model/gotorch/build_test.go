@@ -196,7 +196,7 @@ func TestFindNamedDirectory(t *testing.T) {
 		if !errors.Is(err, gotorch.ErrNoLibtorch) {
 			t.Fatalf("%s: got %v", name, err)
 		}
-		wantContains(t, err.Error(), name, empty, "apt-get install libtorch-dev", "--libtorch DIR")
+		wantContains(t, err.Error(), name, empty, "apt-get install libtorch-dev libopenblas0-openmp g++", "--libtorch DIR")
 	}
 }
 

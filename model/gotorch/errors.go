@@ -20,7 +20,7 @@ type NotFoundError struct {
 }
 
 func (e *NotFoundError) Error() string {
-	return fmt.Sprintf("%v (tried %s); install it with `apt-get install libtorch-dev g++`, or name one with --libtorch DIR or LIBTORCH=DIR",
+	return fmt.Sprintf("%v (tried %s); install it with `apt-get install libtorch-dev libopenblas0-openmp g++`, or name one with --libtorch DIR or LIBTORCH=DIR",
 		ErrNoLibtorch, strings.Join(e.Tried, "; "))
 }
 

@@ -235,3 +235,9 @@ func TestDispatcherIsAsked(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAdviceNamesAPackage(t *testing.T) {
+	for _, line := range torchtest.Open(t).Advice() {
+		wantContains(t, line, "apt-get install")
+	}
+}

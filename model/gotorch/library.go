@@ -3,6 +3,8 @@ package gotorch
 import (
 	"context"
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"unsafe"
@@ -70,6 +72,9 @@ func Open(ctx context.Context, opts Options) (*Library, error) {
 		return nil, err
 	}
 	loaded.lib = lib
+	for _, line := range lib.Advice() {
+		opts.logf("%s", line)
+	}
 	return lib, nil
 }
 
@@ -152,6 +157,23 @@ func (l *Library) BuildInfo() (string, error) {
 		return l.invoke(l.fn.buildInfo, uintptr(unsafe.Pointer(dst)), uintptr(capacity), uintptr(unsafe.Pointer(err)))
 	})
 }
+
+// Advice names what makes this libtorch needlessly slow, each with its remedy;
+// nothing when all is well.
+func (l *Library) Advice() []string {
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return nil // not Linux: no Debian alternatives either
+	}
+	if referenceBLAS.Match(maps) {
+		return []string{"libtorch multiplies matrices with the reference BLAS, over ten times slower than OpenBLAS: apt-get install libopenblas0-openmp"}
+	}
+	return nil
+}
+
+// referenceBLAS is where Debian keeps the BLAS that comes with libtorch when no
+// better one is installed.
+var referenceBLAS = regexp.MustCompile(`(?m)/blas/libblas\.so[^/\n]*$`)
 
 // SetDeterministic makes operators that have no deterministic implementation
 // fail instead of giving results that differ from run to run. Process-wide.

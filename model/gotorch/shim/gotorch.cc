@@ -24,6 +24,8 @@
 #include <ATen/ops/empty.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <c10/util/SmallVector.h>
+#include <dlfcn.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/version.h>
 
@@ -33,7 +35,9 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <unordered_map>
 #include <vector>
 
@@ -466,6 +470,16 @@ Operator* find_operator(const char* name, const char* overload) {
   return slot.get();
 }
 
+// OpenBLAS on pthreads has a thread count of its own, which libtorch does not
+// set: without this it would use every core whatever the session asked for. Its
+// OpenMP build follows OpenMP's setting by itself.
+void set_blas_threads(int n) {
+  constexpr int kPthreads = 1;  // openblas_get_parallel's answer
+  static const auto parallel = reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "openblas_get_parallel"));
+  static const auto set = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "openblas_set_num_threads"));
+  if (parallel != nullptr && set != nullptr && parallel() == kPthreads) set(n);
+}
+
 int64_t copy_text(const std::string& text, char* dst, int64_t capacity) {
   int64_t n = static_cast<int64_t>(text.size());
   if (n <= capacity) std::memcpy(dst, text.data(), text.size());
@@ -641,7 +655,10 @@ int64_t pf_enter_thread(int64_t threads, char* err) {
   return guarded(err, [&] {
     c10::GradMode::set_enabled(true);
     at::internal::lazy_init_num_threads();
-    if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+    if (threads > 0) {
+      at::set_num_threads(static_cast<int>(threads));
+      set_blas_threads(static_cast<int>(threads));
+    }
     return static_cast<int64_t>(at::get_num_threads());
   });
 }
