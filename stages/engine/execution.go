@@ -54,7 +54,6 @@ func (t *task) prepare(ctx context.Context) (x *execution, err error) {
 // environment is what the stage has of the world, without its files.
 func (t *task) environment(x *execution) *stages.Env {
 	config, emit := t.run.engine.config, t.run.emitter.Stage(t.spec.Name, t.spec.Kind)
-	console := zerolog.ConsoleWriter{Out: x.log, NoColor: true, TimeFormat: "15:04:05"}
 	return &stages.Env{
 		Name:      t.spec.Name,
 		Inputs:    map[string]string{},
@@ -65,7 +64,7 @@ func (t *task) environment(x *execution) *stages.Env {
 		Torch:     config.Torch,
 		Console:   x.log,
 		LookupEnv: config.LookupEnv,
-		Log: zerolog.New(zerolog.MultiLevelWriter(console, eventWriter(func(level, message string, fields map[string]any) {
+		Log: zerolog.New(zerolog.MultiLevelWriter(x.console(), eventWriter(func(level, message string, fields map[string]any) {
 			emit(dag.Event{Type: dag.StageLog, Level: level, Message: message, Fields: fields})
 		}))).With().Timestamp().Logger(),
 		OnProgress: func(done, total int64, unit string) {
@@ -73,6 +72,11 @@ func (t *task) environment(x *execution) *stages.Env {
 		},
 		OnMetrics: func(values map[string]any) { emit(dag.Event{Type: dag.StageMetrics, Fields: values}) },
 	}
+}
+
+// console formats log lines for the stage's log.
+func (x *execution) console() zerolog.ConsoleWriter {
+	return zerolog.ConsoleWriter{Out: x.log, NoColor: true, TimeFormat: "15:04:05"}
 }
 
 // wire points the environment at the files of inputs, sources and outputs.
@@ -109,7 +113,9 @@ func (x *execution) perform(ctx context.Context) error {
 	config := x.task.run.engine.config
 	started := config.Clock()
 	if err := x.task.spec.Stage.Run(ctx, x.env); err != nil {
-		x.env.Log.Error().Msg(err.Error())
+		// For the log alone: those who listen hear of it when the stage ends.
+		failure := zerolog.New(x.console()).With().Timestamp().Logger()
+		failure.Error().Msg(err.Error())
 		return err
 	}
 	if err := ctx.Err(); err != nil {

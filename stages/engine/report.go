@@ -48,8 +48,9 @@ const (
 	StateMissingInput = "missing-input" // a file that it reads is not there
 )
 
-// stageDetail travels through the scheduler from a task to its report.
-type stageDetail struct {
+// StageDetail is the Detail of a dag.StageFinished event: it travels through
+// the scheduler from a task to its report.
+type StageDetail struct {
 	Key     artifacts.Key           `json:"key,omitempty"`
 	Outputs map[string]OutputReport `json:"outputs,omitempty"`
 	Report  []artifacts.Count       `json:"report,omitempty"`
@@ -63,7 +64,7 @@ func stageReport(r dag.Result) StageReport {
 	if r.Err != nil {
 		s.Error = r.Err.Error()
 	}
-	if detail, ok := r.Detail.(stageDetail); ok {
+	if detail, ok := r.Detail.(StageDetail); ok {
 		s.Key, s.Outputs, s.Report = detail.Key, detail.Outputs, detail.Report
 	}
 	return s

@@ -92,7 +92,7 @@ func (t *task) Release() {
 
 // settle hands a result to the stages behind it and puts it where people look.
 func (t *task) settle(ctx context.Context, manifest artifacts.Manifest, underKey bool) (dag.Outcome, error) {
-	detail := stageDetail{Key: t.key, Outputs: map[string]OutputReport{}, Report: manifest.Report}
+	detail := StageDetail{Key: t.key, Outputs: map[string]OutputReport{}, Report: manifest.Report}
 	for name, output := range manifest.Outputs {
 		path := t.run.engine.OutPath(t.spec.Name, name, output.IsTable())
 		if _, err := t.run.engine.config.Store.Materialise(ctx, output.Digest, path); err != nil {
