@@ -47,7 +47,7 @@ func (e *Engine) Explain(ctx context.Context, name string) (Explanation, error) 
 		return x, nil
 	}
 	sources := e.resolver(true)
-	resolved, err := sources.resolve(ctx, spec)
+	resolved, err := sources.resolve(ctx, spec, nil)
 	if err != nil {
 		return x, nil // the stage's state says it already
 	}

@@ -74,10 +74,10 @@ func columnDigests(input stages.Input, output artifacts.Output) (map[string]arti
 }
 
 // resolve finds the files of all of a stage's sources.
-func (s *sourceResolver) resolve(ctx context.Context, spec stages.Spec) (map[string]resolvedSource, error) {
+func (s *sourceResolver) resolve(ctx context.Context, spec stages.Spec, progress progress) (map[string]resolvedSource, error) {
 	resolved := map[string]resolvedSource{}
 	for _, source := range spec.Stage.Sources() {
-		r, err := s.source(ctx, source)
+		r, err := s.source(ctx, source, progress)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", source.Param, err)
 		}

@@ -30,12 +30,12 @@ type sourceResolver struct {
 	urls   *urlCache
 }
 
-func (s *sourceResolver) source(ctx context.Context, spec stages.SourceSpec) (resolvedSource, error) {
+func (s *sourceResolver) source(ctx context.Context, spec stages.SourceSpec, progress progress) (resolvedSource, error) {
 	var r resolvedSource
 	for _, pattern := range spec.Patterns {
 		text := pattern.V.(string) // Bind let only strings through
 		if isURL(text) {
-			file, err := s.urls.file(ctx, text, spec.SHA256)
+			file, err := s.urls.file(ctx, text, spec.SHA256, progress)
 			if err != nil {
 				return r, err
 			}

@@ -68,7 +68,7 @@ func (e *Engine) stageStatus(ctx context.Context, spec stages.Spec, forced bool,
 		report.State, report.Reason = StateUnknown, "depends on "+strings.Join(waits, ", ")
 		return report, nil, nil
 	}
-	resolved, err := sources.resolve(ctx, spec)
+	resolved, err := sources.resolve(ctx, spec, nil)
 	switch {
 	case errors.Is(err, errNotFetched):
 		report.State, report.Reason = StateStale, err.Error()

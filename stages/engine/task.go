@@ -27,7 +27,11 @@ type task struct {
 // one that computes it.
 func (t *task) Reuse(ctx context.Context) (dag.Outcome, bool, error) {
 	var err error
-	if t.sources, err = t.run.sources.resolve(ctx, t.spec); err != nil {
+	emit := t.run.emitter.Stage(t.spec.Name, t.spec.Kind)
+	downloading := func(done, total int64) {
+		emit(dag.Event{Type: dag.StageProgress, Done: done, Total: total, Unit: "bytes"})
+	}
+	if t.sources, err = t.run.sources.resolve(ctx, t.spec, downloading); err != nil {
 		return dag.Outcome{}, false, err
 	}
 	if t.request, err = request(t.spec, t.run.known(t.spec), t.sources); err != nil {

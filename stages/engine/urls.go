@@ -32,7 +32,6 @@ type urlCache struct {
 	refresh  bool
 	offline  bool
 	noFetch  bool // only say what is at hand, for `status`
-	progress func(url string, done, total int64)
 }
 
 // A urlRecord is what is known of one URL.
@@ -43,6 +42,10 @@ type urlRecord struct {
 	LastModified string           `json:"last_modified,omitempty"`
 	Fetched      time.Time        `json:"fetched"`
 }
+
+// progress hears of bytes that arrived; total is 0 when it is unknown. It may
+// be nil.
+type progress func(done, total int64)
 
 var errNotFetched = errors.New("not downloaded yet")
 
@@ -63,7 +66,7 @@ func (c *urlCache) record(url string) (urlRecord, bool) {
 }
 
 // file is the file that url serves, from the store if it is there.
-func (c *urlCache) file(ctx context.Context, url, pin string) (stages.File, error) {
+func (c *urlCache) file(ctx context.Context, url, pin string, progress progress) (stages.File, error) {
 	record, known := c.record(url)
 	if pin != "" {
 		digest, err := artifacts.ParseDigest("sha256:" + pin)
@@ -89,7 +92,7 @@ func (c *urlCache) file(ctx context.Context, url, pin string) (stages.File, erro
 	if !atHand {
 		record.ETag, record.LastModified = "", "" // nothing to compare with
 	}
-	digest, err := c.download(ctx, url, record)
+	digest, err := c.download(ctx, url, record, progress)
 	if err != nil {
 		return stages.File{}, fmt.Errorf("downloading %s: %w", url, err)
 	}
@@ -105,13 +108,13 @@ const downloadAttempts = 4
 
 // download fetches url into the store. A transfer that breaks off goes on where
 // it stopped, if the server says that it still has the same bytes.
-func (c *urlCache) download(ctx context.Context, url string, known urlRecord) (artifacts.Digest, error) {
+func (c *urlCache) download(ctx context.Context, url string, known urlRecord, progress progress) (artifacts.Digest, error) {
 	dir, err := c.store.TempDir("download")
 	if err != nil {
 		return "", err
 	}
 	defer c.store.RemoveTemp(dir)
-	t := transfer{cache: c, url: url, path: filepath.Join(dir, "body"), known: known}
+	t := transfer{cache: c, url: url, path: filepath.Join(dir, "body"), known: known, progress: progress}
 	for attempt := 1; ; attempt++ {
 		retry, err := t.attempt(ctx)
 		if err == nil {
@@ -171,6 +174,7 @@ type transfer struct {
 	url   string
 	path  string
 	known urlRecord
+	progress
 
 	size         int64 // bytes that are in the file
 	etag         string
@@ -248,8 +252,8 @@ func (t *transfer) receive(ctx context.Context, response *http.Response) error {
 			return werr
 		}
 		t.size += int64(n)
-		if t.cache.progress != nil {
-			t.cache.progress(t.url, t.size, total)
+		if t.progress != nil {
+			t.progress(t.size, total)
 		}
 		switch {
 		case err == io.EOF && total > 0 && t.size != total:

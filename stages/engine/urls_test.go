@@ -1,0 +1,149 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/disk"
+)
+
+// fileServer serves content with an ETag and byte ranges, and hangs up after
+// cut bytes of a body while breaks is positive.
+type fileServer struct {
+	content  string
+	cut      int
+	breaks   atomic.Int64
+	requests atomic.Int64
+	bytes    atomic.Int64
+}
+
+func (s *fileServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.requests.Add(1)
+	etag := strconv.Quote(string(artifacts.DigestOf([]byte(s.content)).Short()))
+	w.Header().Set("ETag", etag)
+	if r.Header.Get("If-None-Match") == etag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	body, start := s.content, 0
+	if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &start); err == nil && r.Header.Get("If-Range") == etag {
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", start, len(body)-1, len(body)))
+		body = body[start:]
+	} else {
+		start = 0
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	if start > 0 {
+		w.WriteHeader(http.StatusPartialContent)
+	}
+	if s.breaks.Add(-1) >= 0 {
+		body = body[:s.cut]
+	}
+	n, _ := w.Write([]byte(body))
+	s.bytes.Add(int64(n))
+}
+
+func urlTest(t *testing.T, server *fileServer) (*urlCache, string) {
+	t.Helper()
+	store, err := disk.Open(t.TempDir(), disk.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	listener := httptest.NewServer(server)
+	t.Cleanup(listener.Close)
+	return &urlCache{store: store, dir: t.TempDir(), client: listener.Client()}, listener.URL + "/file.gz"
+}
+
+func fetch(t *testing.T, c *urlCache, url, pin string) string {
+	t.Helper()
+	file, err := c.file(context.Background(), url, pin, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(file.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestURLIsAskedOnce(t *testing.T) {
+	server := &fileServer{content: strings.Repeat("some bytes ", 1000)}
+	c, url := urlTest(t, server)
+	for range 2 {
+		if got := fetch(t, c, url, ""); got != server.content {
+			t.Fatalf("got %d bytes, want %d", len(got), len(server.content))
+		}
+	}
+	if n := server.requests.Load(); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}
+
+func TestRefreshAsksWithTheETag(t *testing.T) {
+	server := &fileServer{content: "first"}
+	c, url := urlTest(t, server)
+	fetch(t, c, url, "")
+	c.refresh = true
+	fetch(t, c, url, "")
+	if n, sent := server.requests.Load(), server.bytes.Load(); n != 2 || sent != int64(len("first")) {
+		t.Errorf("%d requests sent %d bytes; an unchanged file is not sent again", n, sent)
+	}
+	server.content = "second"
+	if got := fetch(t, c, url, ""); got != "second" {
+		t.Errorf("got %q after a change", got)
+	}
+}
+
+func TestBrokenTransferGoesOn(t *testing.T) {
+	server := &fileServer{content: strings.Repeat("0123456789", 50_000), cut: 200_000}
+	server.breaks.Store(2)
+	c, url := urlTest(t, server)
+	if got := fetch(t, c, url, ""); got != server.content {
+		t.Fatalf("got %d bytes, want %d", len(got), len(server.content))
+	}
+	// The server may have written a little more than arrived before it hung up.
+	if sent := server.bytes.Load(); sent > int64(len(server.content))+server.requests.Load()*100_000 {
+		t.Errorf("%d bytes were sent for a file of %d: it did not go on where it stopped", sent, len(server.content))
+	}
+}
+
+func TestPinnedURL(t *testing.T) {
+	server := &fileServer{content: "pinned"}
+	c, url := urlTest(t, server)
+	pin := artifacts.DigestOf([]byte("pinned")).Hex()
+	c.refresh = true // a pin needs no refreshing
+	fetch(t, c, url, pin)
+	fetch(t, c, url, pin)
+	if n := server.requests.Load(); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}
+
+func TestURLThatCannotBeHad(t *testing.T) {
+	c, url := urlTest(t, &fileServer{content: "x"})
+	c.offline = true
+	if _, err := c.file(context.Background(), url, "", nil); err == nil || !strings.Contains(err.Error(), "--offline") {
+		t.Errorf("offline: %v", err)
+	}
+	c.offline, c.noFetch = false, true
+	if _, err := c.file(context.Background(), url, "", nil); !errors.Is(err, errNotFetched) {
+		t.Errorf("status: %v", err)
+	}
+	missing := httptest.NewServer(http.NotFoundHandler())
+	defer missing.Close()
+	c.noFetch = false
+	if _, err := c.file(context.Background(), missing.URL, "", nil); err == nil || !strings.Contains(err.Error(), "404") {
+		t.Errorf("missing: %v", err)
+	}
+}
