@@ -1,0 +1,311 @@
+package amazon
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/prismflow/prismflow/stages"
+	"github.com/prismflow/prismflow/stages/lines"
+	"github.com/prismflow/prismflow/stages/stagetest"
+	"github.com/prismflow/prismflow/stages/tables"
+)
+
+const (
+	review2014 = `{"reviewerID": "A1", "asin": "B1", "reviewerName": "N \"q\"", "helpful": [3, 3], "reviewText": "It's \u00e9.", "overall": 5.0, "summary": "s", "unixReviewTime": 1158019200, "reviewTime": "09 12, 2006"}`
+	review2018 = `{"overall": 4, "verified": true, "reviewTime": "02 26, 2014", "reviewerID": "A2", "asin": "B1", "style": {"Format:": " Kindle"}, "image": ["x"], "unixReviewTime": 1393372800}`
+	reviewDict = `{'reviewerID': u'A1', 'asin': 'B2', 'helpful': [0, 0], 'overall': 1.0, 'unixReviewTime': 1393372801}`
+)
+
+func write(t testing.TB, name string, content []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func zip(t testing.TB, text string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// counts are what a stage reported.
+func counts(env *stages.Env) map[string]float64 {
+	m := map[string]float64{}
+	for _, c := range env.Report() {
+		m[c.Name] = c.Value
+	}
+	return m
+}
+
+func readReviews(t testing.TB, maxBad int64, paths ...string) ([]tables.Interaction, map[string]float64, error) {
+	t.Helper()
+	env := stagetest.Env(t)
+	stage := Reviews{Source: stages.SourceFiles(paths...), MaxBadRows: maxBad}
+	result := stagetest.Result(t, &stage.Interactions)
+	if err := stage.Run(context.Background(), env); err != nil {
+		return nil, nil, err
+	}
+	return result(), counts(env), nil
+}
+
+func TestReviewsOfAllFormats(t *testing.T) {
+	text := review2014 + "\n\n" + review2018 + "\n"
+	plain, packed := write(t, "plain.gz", []byte(text)), write(t, "packed.json", zip(t, reviewDict))
+	got, report, err := readReviews(t, 0, plain, packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []tables.Interaction{
+		{User: "A1", Item: "B1", Rating: 5, Timestamp: 1158019200, Row: 1},
+		{User: "A2", Item: "B1", Rating: 4, Timestamp: 1393372800, Row: 3},
+		{User: "A1", Item: "B2", Rating: 1, Timestamp: 1393372801, Row: 4},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]float64{"rows": 3, "bad_rows": 0, "users": 2, "items": 2}, report); diff != "" {
+		t.Errorf("report (-want +got)\n%s", diff)
+	}
+}
+
+var badReviews = []struct{ name, line, message string }{
+	{"cut off", `{"reviewerID": "A1", "asin": "B`, "no complete JSON object: "},
+	{"cut off in a field that is skipped", `{"reviewerID":"A","asin":"B","overall":5,"unixReviewTime":1,"reviewText":"ab`, "no complete JSON object: "},
+	{"broken in a field that is skipped", `{"reviewerID":"A","asin":"B","overall":5,"unixReviewTime":1,"helpful":[1,}`, "no complete JSON object: "},
+	{"two objects", `{"a":1}{"b":2}`, "no complete JSON object: "},
+	{"no object", `["A1"]`, "want an object, not a list"},
+	{"a word", `hello`, "no complete JSON object: "},
+	{"a web page", `<html>`, "looks like a web page"},
+	{"Python cut off", `{'reviewerID': 'A1', 'asin': 'B`, "no complete Python literal: column 30: string without end"},
+	{"no user", `{"asin":"B","overall":5,"unixReviewTime":1}`, `no field "reviewerID"`},
+	{"null item", `{"reviewerID":"A","asin":null,"overall":5,"unixReviewTime":1}`, `no field "asin"`},
+	{"empty item", `{"reviewerID":"A","asin":"","overall":5,"unixReviewTime":1}`, `field "asin" is empty`},
+	{"item a number", `{"reviewerID":"A","asin":12,"overall":5,"unixReviewTime":1}`, `field "asin" is a number, not a string`},
+	{"item not UTF-8", "{\"reviewerID\":\"A\",\"asin\":\"\xff\",\"overall\":5,\"unixReviewTime\":1}", `field "asin" is not valid UTF-8`},
+	{"rating a string", `{"reviewerID":"A","asin":"B","overall":"5","unixReviewTime":1}`, `field "overall" is a string, not a number`},
+	{"rating too high", `{"reviewerID":"A","asin":"B","overall":50,"unixReviewTime":1}`, `field "overall" is 50, not a rating`},
+	{"rating NaN", `{"reviewerID":"A","asin":"B","overall":NaN,"unixReviewTime":1}`, `field "overall" is not a number: NaN`},
+	{"rating malformed", `{"reviewerID":"A","asin":"B","overall":5.0.0,"unixReviewTime":1}`, `field "overall" is not a number: 5.0.0`},
+	{"time a fraction", `{"reviewerID":"A","asin":"B","overall":5,"unixReviewTime":1.5}`, `field "unixReviewTime" is not a whole number: 1.5`},
+	{"time zero", `{"reviewerID":"A","asin":"B","overall":5,"unixReviewTime":0}`, `field "unixReviewTime" is 0, not a time after 1970`},
+	{"time in milliseconds", `{"reviewerID":"A","asin":"B","overall":5,"unixReviewTime":1393372800000}`, `field "unixReviewTime" is 1393372800000, not in seconds`},
+	{"time missing", `{"reviewerID":"A","asin":"B","overall":5}`, `no field "unixReviewTime"`},
+	{"rating missing in Python", `{'reviewerID': 'A', 'asin': 'B', 'unixReviewTime': 5}`, `no field "overall"`},
+	{"too deep", strings.Repeat("[", 100_000), "no complete JSON object: "},
+	{"NUL", "\x00", "no complete JSON object: "},
+}
+
+func TestBadReviews(t *testing.T) {
+	for _, c := range badReviews {
+		path := write(t, "reviews.json", []byte(review2014+"\n"+c.line+"\n"+review2018+"\n"))
+		_, _, err := readReviews(t, 0, path)
+		switch {
+		case err == nil:
+			t.Errorf("%s: no error", c.name)
+		case !strings.HasPrefix(err.Error(), path+":2: ") || !strings.Contains(err.Error(), c.message):
+			t.Errorf("%s: error %q, want line 2 and %q", c.name, err, c.message)
+		case !strings.Contains(err.Error(), "max_bad_rows"):
+			t.Errorf("%s: error %q does not say what to do", c.name, err)
+		case len(err.Error()) > len(path)+500:
+			t.Errorf("%s: an error of %d bytes", c.name, len(err.Error()))
+		}
+	}
+}
+
+func TestMaxBadRows(t *testing.T) {
+	path := write(t, "reviews.json", []byte("x\n"+review2014+"\ny\n"+review2018+"\n{}\n"))
+	got, report, err := readReviews(t, 3, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 || report["bad_rows"] != 3 || report["rows"] != 2 {
+		t.Errorf("got %d rows and report %v", len(got), report)
+	}
+	_, _, err = readReviews(t, 2, path)
+	if want := path + `:5: no field "reviewerID"; this is bad row 3 and max_bad_rows allows 2`; err == nil || err.Error() != want {
+		t.Errorf("error %v\nwant  %s", err, want)
+	}
+	_, _, err = readReviews(t, 9, write(t, "reviews.json", []byte("x\ny\n")))
+	if err == nil || err.Error() != "the source holds no reviews but 2 bad rows" {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestNoReviews(t *testing.T) {
+	_, _, err := readReviews(t, 0, write(t, "empty", nil))
+	if err == nil || err.Error() != "the source holds no reviews: is it the right file?" {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestTruncatedReviewsAreNoBadRow(t *testing.T) {
+	whole := zip(t, strings.Repeat(review2014+"\n", 5000))
+	for _, n := range []int{len(whole) / 4, len(whole) / 2, len(whole) - 1} {
+		_, _, err := readReviews(t, 1000, write(t, "reviews.json.gz", whole[:n]))
+		if !errors.Is(err, lines.ErrDamaged) {
+			t.Errorf("cut after %d of %d bytes: error %v", n, len(whole), err)
+		}
+	}
+}
+
+func TestReviewsStopWhenCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	stage := Reviews{Source: stages.SourceFiles(write(t, "r", []byte(strings.Repeat(review2014+"\n", 5000))))}
+	stagetest.Result(t, &stage.Interactions)
+	if err := stage.Run(ctx, stagetest.Env(t)); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestRealReviews(t *testing.T) {
+	for _, c := range []struct {
+		file               string
+		rows, users, items float64
+		first              tables.Interaction
+	}{
+		{
+			"amazon2014/reviews_Digital_Music_5.json.gz", 6908, 2490, 382,
+			tables.Interaction{User: "A3EBHHCZO6V2A4", Item: "5555991584", Rating: 5, Timestamp: 1158019200, Row: 1},
+		},
+		{
+			"amazon2018/Magazine_Subscriptions/Magazine_Subscriptions_5.json.gz", 2375, 348, 157,
+			tables.Interaction{User: "A5QQOOZJOVPSF", Item: "B00005N7P0", Rating: 4, Timestamp: 1393372800, Row: 1},
+		},
+	} {
+		got, report, err := readReviews(t, 0, realData(t, c.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]float64{"rows": c.rows, "bad_rows": 0, "users": c.users, "items": c.items}
+		if diff := cmp.Diff(want, report); diff != "" {
+			t.Errorf("%s: report (-want +got)\n%s", c.file, diff)
+		}
+		if len(got) != int(c.rows) || got[0] != c.first {
+			t.Errorf("%s: %d rows, the first %+v", c.file, len(got), got[0])
+		}
+	}
+}
+
+func FuzzReview(f *testing.F) {
+	for _, line := range []string{review2014, review2018, reviewDict} {
+		f.Add([]byte(line))
+	}
+	for _, c := range badReviews {
+		f.Add([]byte(c.line[:min(len(c.line), 1000)]))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		var p recordParser
+		rec, err := p.parse(line)
+		if err != nil {
+			return
+		}
+		var strict map[string]any
+		if rec.json != nil && json.Unmarshal(line, &strict) == nil {
+			// What is JSON by the standard must be read like it.
+			for name, want := range strict {
+				if s, ok := want.(string); ok && strings.Count(string(line), name) == 1 {
+					if got, err := rec.text(name); err != nil || string(got) != s && !strings.Contains(s, "\uFFFD") {
+						t.Errorf("field %q is %q (%v), want %q", name, got, err, s)
+					}
+				}
+			}
+		}
+		for _, name := range []string{"reviewerID", "asin"} {
+			_, _ = rec.id(name)
+		}
+		_, _ = rec.rating()
+		_, _ = rec.time()
+	})
+}
+
+// reviewLines is about as many bytes of lines like those of the 2014 files.
+func reviewLines(b *testing.B, size int) string {
+	var text strings.Builder
+	words := strings.Fields("this is the album that everybody who likes quiet music should have heard once in a while or never")
+	for i := 0; text.Len() < size; i++ {
+		review := make([]string, 60+i*31%90)
+		for j := range review {
+			review[j] = words[(i*7+j*j*13)%len(words)]
+		}
+		fmt.Fprintf(&text, `{"reviewerID": "A%012d", "asin": "B%09d", "reviewerName": "N %d", "helpful": [%d, %d], "reviewText": "%s", "overall": %d.0, "summary": "s %d", "unixReviewTime": %d, "reviewTime": "09 12, 2006"}`+"\n",
+			i*7919%50000, i*104729%20000, i, i%4, i%9, strings.Join(review, " "), 1+i%5, i, 1158019200+i*86400%100000000)
+	}
+	return text.String()
+}
+
+// BenchmarkReviews reads the same packed lines as the stage does and as the
+// standard library would, so that the ratio of their MB/s (of unpacked text) holds
+// on any machine.
+func BenchmarkReviews(b *testing.B) {
+	text := reviewLines(b, 32<<20)
+	packed := zip(b, text)
+	path := write(b, "reviews.json.gz", packed)
+	plain := write(b, "reviews.json", []byte(text))
+	for _, c := range []struct{ name, path string }{{"prismflow", path}, {"prismflow unpacked", plain}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				stage := Reviews{Source: stages.SourceFiles(c.path)}
+				stage.Interactions = stages.ToFile[tables.Interaction](filepath.Join(b.TempDir(), "out.arrow"))
+				if err := stage.Run(context.Background(), stagetest.Env(b)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("standard library", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			standardReviews(b, path)
+		}
+	})
+}
+
+// standardReviews reads reviews one after the other with encoding/json and
+// compress/gzip, and throws them away.
+func standardReviews(b *testing.B, path string) {
+	file, err := os.Open(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	r, err := gzip.NewReader(file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for d := json.NewDecoder(r); ; {
+		var review struct {
+			ReviewerID     string
+			ASIN           string
+			Overall        float64
+			UnixReviewTime int64
+		}
+		if err := d.Decode(&review); err == io.EOF {
+			return
+		} else if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
