@@ -25,7 +25,7 @@ type functions struct {
 	info, fromHost, toHost, backward, grad, setRequiresGrad, gradient, setGrad    uintptr
 	setGradMode, enterThread, deviceCount, synchronize, memory, emptyCache        uintptr
 	newGenerator, releaseGenerator, seedGenerator, generatorState, setGeneratorSt uintptr
-	setDeterministic, buildInfo                                                   uintptr
+	setDeterministic, buildInfo, defaultThreads                                   uintptr
 }
 
 // A Library is a loaded libtorch. It is safe for concurrent use and stays
@@ -105,7 +105,7 @@ func (f *functions) resolve(handle uintptr) error {
 		"pf_new_generator": &f.newGenerator, "pf_release_generator": &f.releaseGenerator,
 		"pf_seed_generator": &f.seedGenerator, "pf_generator_state": &f.generatorState,
 		"pf_set_generator_state": &f.setGeneratorSt, "pf_set_deterministic": &f.setDeterministic,
-		"pf_build_info": &f.buildInfo,
+		"pf_build_info": &f.buildInfo, "pf_default_threads": &f.defaultThreads,
 	} {
 		address, err := purego.Dlsym(handle, name)
 		if err != nil {

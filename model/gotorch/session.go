@@ -58,6 +58,9 @@ func (l *Library) NewSession(opts SessionOptions) (*Session, error) {
 		lib: l, device: device, threads: opts.Threads, persistent: &scope{},
 		operators: map[string]*operator{}, results: make([]uint64, resultWords),
 	}
+	if s.threads == 0 {
+		s.threads = int(l.invoke(l.fn.defaultThreads))
+	}
 	g, err := l.newGenerator(device, opts.Seed)
 	if err != nil {
 		return nil, err
@@ -93,6 +96,9 @@ func (s *Session) Library() *Library { return s.lib }
 
 // Device is where the session's tensors are made.
 func (s *Session) Device() Device { return s.device }
+
+// Threads is the number of threads inside one operator on the CPU.
+func (s *Session) Threads() int { return s.threads }
 
 // Generator is the session's own. Every random operator called in the session
 // draws from it unless another one is passed.

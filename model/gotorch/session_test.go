@@ -323,6 +323,9 @@ func TestDevices(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	if s.Threads() < 1 {
+		t.Errorf("%d threads by default", s.Threads())
+	}
 	if err := s.Run(func() {
 		s.Synchronize()
 		s.EmptyCache()

@@ -646,19 +646,19 @@ int64_t pf_set_grad_mode(int64_t on) {
   return before;
 }
 
+// pf_default_threads is libtorch's own choice: one for each core.
+int64_t pf_default_threads() { return at::intraop_default_num_threads(); }
+
 // pf_enter_thread readies the calling thread: gradients on, and `threads`
-// intra-op threads when that is positive. OpenMP keeps its setting per thread,
-// and libtorch copies a process-wide one over it at a thread's first parallel
-// loop; so that first time is brought forward here, or another session's
-// setting could replace ours.
+// intra-op threads. OpenMP keeps its setting per thread, and libtorch copies a
+// process-wide one over it at a thread's first parallel loop; so that first time
+// is brought forward here, or another session's setting could replace ours.
 int64_t pf_enter_thread(int64_t threads, char* err) {
   return guarded(err, [&] {
     c10::GradMode::set_enabled(true);
     at::internal::lazy_init_num_threads();
-    if (threads > 0) {
-      at::set_num_threads(static_cast<int>(threads));
-      set_blas_threads(static_cast<int>(threads));
-    }
+    at::set_num_threads(static_cast<int>(threads));
+    set_blas_threads(static_cast<int>(threads));
     return static_cast<int64_t>(at::get_num_threads());
   });
 }
