@@ -48,6 +48,7 @@ type FileDigest struct {
 
 // Canonical is the request as canonical JSON: object keys sorted, no
 // insignificant space, numbers in the shortest form that reads back equal.
+// Text that is not UTF-8 is an error: JSON would make two of them one.
 func (r Request) Canonical() ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
@@ -55,7 +56,26 @@ func (r Request) Canonical() ([]byte, error) {
 	if err := enc.Encode(r); err != nil {
 		return nil, fmt.Errorf("encoding the request of a %s stage: %w", r.Kind, err)
 	}
-	return bytes.TrimRight(buf.Bytes(), "\n"), nil
+	canonical := bytes.TrimRight(buf.Bytes(), "\n")
+	if hasReplacedText(canonical) {
+		return nil, fmt.Errorf("encoding the request of a %s stage: a name or text in it is not UTF-8: %.200s", r.Kind, canonical)
+	}
+	return canonical, nil
+}
+
+// hasReplacedText says whether the encoder met text that is not UTF-8, which
+// it replaces by an escape that it uses for nothing else.
+func hasReplacedText(encoded []byte) bool {
+	for i := 0; i < len(encoded); i++ {
+		if encoded[i] != '\\' {
+			continue
+		}
+		if bytes.HasPrefix(encoded[i:], []byte(`\ufffd`)) {
+			return true
+		}
+		i++ // the escaped character may be another backslash
+	}
+	return false
 }
 
 // Key is the request's key.
