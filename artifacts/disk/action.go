@@ -61,7 +61,7 @@ func (s *Store) touch(ctx context.Context, path string, modified time.Time) erro
 	if now.Sub(modified) < usedEvery && modified.UnixNano() >= s.leaseStart.Load() {
 		return nil
 	}
-	return s.inUse(ctx, func() error {
+	return s.sweep.inUse(ctx, func() error {
 		err := os.Chtimes(path, time.Time{}, now)
 		if errors.Is(err, os.ErrNotExist) {
 			return err
@@ -101,7 +101,7 @@ func (s *Store) putAction(ctx context.Context, k artifacts.Key, action []byte, r
 		return err
 	}
 	path := s.actionPath(k)
-	err = s.inUse(ctx, func() error {
+	err = s.sweep.inUse(ctx, func() error {
 		if replace {
 			return install(s.fault, "rename", path, func() error { return os.Rename(tmp.f.Name(), path) })
 		}

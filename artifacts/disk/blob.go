@@ -135,7 +135,7 @@ func (s *Store) adoptCopy(ctx context.Context, f *os.File, d artifacts.Digest) e
 // hashed from the given time on.
 func (s *Store) moveIn(ctx context.Context, f *os.File, d artifacts.Digest, hex string, hashed time.Time) error {
 	dest := s.blobPath(hex)
-	err := s.inUse(ctx, func() error {
+	err := s.sweep.inUse(ctx, func() error {
 		return install(s.fault, "rename", dest, func() error { return os.Rename(f.Name(), dest) })
 	})
 	if errors.Is(err, syscall.EXDEV) {
@@ -152,14 +152,4 @@ func (s *Store) moveIn(ctx context.Context, f *os.File, d artifacts.Digest, hex 
 		return fmt.Errorf("storing blob %s: %w", d.Short(), err)
 	}
 	return nil
-}
-
-// inUse does what marks something as in use, while no sweep goes on.
-func (s *Store) inUse(ctx context.Context, mark func() error) error {
-	l, err := s.sweepLock(ctx, shared)
-	if err != nil {
-		return err
-	}
-	defer l.unlock()
-	return mark()
 }

@@ -50,8 +50,9 @@ type Store struct {
 
 	stamps  *stampLog
 	exact   func(device uint64) bool // whether change times are exact there
-	locking turns                    // Lock, by key
-	hashing turns                    // Verified, by blob
+	sweep   *sweepLock
+	locking turns // Lock, by key
+	hashing turns // Verified, by blob
 
 	leaseStart atomic.Int64 // when the newest lease of this process began, ns since 1970
 
@@ -86,6 +87,7 @@ func open(dir string, opts Options, f fault) (*Store, error) {
 	}
 	s := &Store{dir: abs, opts: opts, fault: f, temps: map[string]*fileLock{}}
 	s.stamps = newStampLog(s.path("state", "stat"), s.path("state", "stat.lock"))
+	s.sweep = newSweepLock(s.path("state", "gc.lock"))
 	s.exact = probeExactTimes(s.path("tmp"))
 	return s, nil
 }
@@ -103,6 +105,7 @@ func (s *Store) Close() error {
 	for _, dir := range dirs {
 		err = errors.Join(err, s.RemoveTemp(dir))
 	}
+	s.sweep.close()
 	return err
 }
 

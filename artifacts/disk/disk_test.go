@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"context"
 	"testing"
 
@@ -26,4 +27,8 @@ func openTest(t testing.TB) *Store {
 
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) artifacts.Store { return openTest(t) })
+}
+
+func putBytes(s *Store, b []byte) error {
+	return s.Put(ctx, artifacts.DigestOf(b), int64(len(b)), bytes.NewReader(b))
 }

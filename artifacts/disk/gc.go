@@ -128,7 +128,7 @@ type storedBlob struct {
 func (s *Store) survey(ctx context.Context, opts GCOptions) (*collection, error) {
 	g := &collection{s: s, opts: opts, pinned: map[string]bool{}, gone: map[string]bool{}}
 	var leases []LeaseInfo
-	err := s.swept(ctx, func() (err error) {
+	err := s.sweep.swept(ctx, func() (err error) {
 		g.cutoff = s.opts.Now()
 		leases, err = s.Leases()
 		return err
@@ -275,7 +275,7 @@ func (g *collection) references() (count map[string]int, total int64) {
 // returns the others.
 func (g *collection) sweepActions(ctx context.Context, doomed []storedAction) (spared []storedAction, err error) {
 	for batch := range slices.Chunk(doomed, sweepBatch) {
-		err := g.s.swept(ctx, func() error {
+		err := g.s.sweep.swept(ctx, func() error {
 			for _, a := range batch {
 				gone, err := g.remove(a.path)
 				if err != nil {
@@ -327,7 +327,7 @@ func (g *collection) removeBlobs(ctx context.Context) error {
 	}
 	slices.Sort(doomed)
 	for batch := range slices.Chunk(doomed, sweepBatch) {
-		if err := g.s.swept(ctx, func() error { return g.sweepBlobs(batch) }); err != nil {
+		if err := g.s.sweep.swept(ctx, func() error { return g.sweepBlobs(batch) }); err != nil {
 			return err
 		}
 	}

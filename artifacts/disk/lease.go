@@ -33,7 +33,7 @@ func (s *Store) Lease(ctx context.Context, name string) (*Lease, error) {
 	l := &Lease{s: s}
 	// Under the sweep lock, so that GC sees all of it or, if it looked before,
 	// has taken a time that is no later than ours.
-	err := s.inUse(ctx, func() (err error) {
+	err := s.sweep.inUse(ctx, func() (err error) {
 		for l.lock == nil && err == nil { // Leases may just look at the new file
 			l.lock, err = tryLock(s.path("state", "leases", rand.Text()), exclusive)
 		}
@@ -70,7 +70,7 @@ func (l *Lease) Keep(ctx context.Context, digests ...artifacts.Digest) error {
 		}
 		lines.WriteString(string(d) + "\n")
 	}
-	return l.s.inUse(ctx, func() error { return l.write(lines.String()) })
+	return l.s.sweep.inUse(ctx, func() error { return l.write(lines.String()) })
 }
 
 // Close ends the lease.

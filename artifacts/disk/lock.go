@@ -71,24 +71,38 @@ func isAt(f *os.File, path string) bool {
 	return err == nil && os.SameFile(have, want)
 }
 
-// waitLock locks the file at path, waiting for whoever holds it. A flock that
-// blocks could not be called off, so it asks again after a pause that grows
-// from least to most.
-func waitLock(ctx context.Context, path string, mode lockMode, least, most time.Duration) (*fileLock, error) {
+// waitLock locks the file at path, waiting for whoever holds it.
+func waitLock(ctx context.Context, path string, mode lockMode, least, most time.Duration) (l *fileLock, err error) {
+	err = poll(ctx, least, most, func() (bool, error) {
+		l, err = tryLock(path, mode)
+		return l != nil, err
+	})
+	return l, err
+}
+
+// poll tries until it is done: a flock that blocks could not be called off.
+// The pauses grow from least to most.
+func poll(ctx context.Context, least, most time.Duration, try func() (done bool, err error)) error {
 	for pause := least; ; pause = min(2*pause, most) {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		l, err := tryLock(path, mode)
-		if l != nil || err != nil {
-			return l, err
+		if done, err := try(); done || err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		case <-time.After(pause):
 		}
 	}
+}
+
+func ignoreHeld(err error) error {
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	}
+	return err
 }
 
 // unlock gives the lock up.
@@ -124,13 +138,96 @@ func (s *Store) Lock(ctx context.Context, k artifacts.Key) (unlock func(), err e
 	return func() { once.Do(func() { l.removeAndUnlock(); done() }) }, nil
 }
 
-// sweepLock keeps uses and sweeps apart. Whoever records that something is in
-// use (by its time, or in a lease) holds it shared while doing so. Whoever
+// A sweepLock keeps uses and sweeps apart. Whoever records that something is
+// in use (by its time, or in a lease) holds it shared while doing so. Whoever
 // removes something holds it exclusively from the moment of looking at those
 // records until it is gone. So what is removed is not in use, whatever else
 // goes on. Both hold it for milliseconds.
-func (s *Store) sweepLock(ctx context.Context, mode lockMode) (*fileLock, error) {
-	return waitLock(ctx, s.path("state", "gc.lock"), mode, time.Millisecond, 20*time.Millisecond)
+//
+// The holders of one process share one flock, because a run in which nothing
+// changed records a use for each of its stages and does little else.
+type sweepLock struct {
+	path string
+	gate chan struct{} // has one element; taking it guards what follows
+	file *os.File      // once open
+	uses int           // that hold the lock shared
+}
+
+func newSweepLock(path string) *sweepLock {
+	l := &sweepLock{path: path, gate: make(chan struct{}, 1)}
+	l.gate <- struct{}{}
+	return l
+}
+
+// Pauses between tries for the sweep lock.
+const sweepLeast, sweepMost = time.Millisecond, 20 * time.Millisecond
+
+// inUse does what marks something as in use, while no sweep goes on.
+func (l *sweepLock) inUse(ctx context.Context, mark func() error) error {
+	if err := l.enter(ctx); err != nil {
+		return err
+	}
+	defer l.leave()
+	return mark()
+}
+
+func (l *sweepLock) enter(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.gate:
+	}
+	defer func() { l.gate <- struct{}{} }()
+	if l.uses == 0 {
+		if err := l.share(ctx); err != nil {
+			return err
+		}
+	}
+	l.uses++
+	return nil
+}
+
+// share locks the file, which is never removed.
+func (l *sweepLock) share(ctx context.Context) error {
+	if l.file == nil {
+		held, err := waitLock(ctx, l.path, shared, sweepLeast, sweepMost)
+		if err == nil {
+			l.file = held.f
+		}
+		return err
+	}
+	return poll(ctx, sweepLeast, sweepMost, func() (bool, error) {
+		err := flock(l.file, unix.LOCK_SH|unix.LOCK_NB)
+		return err == nil, ignoreHeld(err)
+	})
+}
+
+func (l *sweepLock) leave() {
+	<-l.gate
+	defer func() { l.gate <- struct{}{} }()
+	if l.uses--; l.uses == 0 {
+		_ = flock(l.file, unix.LOCK_UN) // cannot fail for an open file
+	}
+}
+
+// swept does what removes something, after a look at whether it may, while
+// nobody marks anything as in use.
+func (l *sweepLock) swept(ctx context.Context, remove func() error) error {
+	held, err := waitLock(ctx, l.path, exclusive, sweepLeast, sweepMost)
+	if err != nil {
+		return err
+	}
+	defer held.unlock()
+	return remove()
+}
+
+func (l *sweepLock) close() {
+	<-l.gate
+	defer func() { l.gate <- struct{}{} }()
+	if l.file != nil && l.uses == 0 {
+		l.file.Close()
+		l.file = nil
+	}
 }
 
 // turns lets one goroutine at a time have each name. The zero value is ready.

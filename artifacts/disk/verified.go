@@ -37,7 +37,7 @@ func (s *Store) Verified(ctx context.Context, d artifacts.Digest) (path string, 
 func (s *Store) quarantine(ctx context.Context, d artifacts.Digest, st Stamp) error {
 	hex := d.Hex()
 	aside := s.path("quarantine", fmt.Sprintf("%s.%d", hex, s.opts.Now().UnixNano()))
-	err := s.swept(ctx, func() error {
+	err := s.sweep.swept(ctx, func() error {
 		id, err := statFile(s.blobPath(hex))
 		if err != nil || id != st.ID {
 			return err // somebody replaced it in between: not ours to judge
@@ -56,15 +56,4 @@ func (s *Store) quarantine(ctx context.Context, d artifacts.Digest, st Stamp) er
 	}
 	return fmt.Errorf("blob %s: %w, %w: its bytes have digest %s, %s",
 		d.Short(), artifacts.ErrNotFound, artifacts.ErrCorrupt, st.Digest.Short(), fate)
-}
-
-// swept does what removes something, after a look at whether it may, while
-// nobody marks anything as in use.
-func (s *Store) swept(ctx context.Context, remove func() error) error {
-	l, err := s.sweepLock(ctx, exclusive)
-	if err != nil {
-		return err
-	}
-	defer l.unlock()
-	return remove()
 }

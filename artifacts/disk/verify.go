@@ -132,7 +132,7 @@ func (s *Store) verifyAction(ctx context.Context, k artifacts.Key) error {
 
 // removeUnused removes a broken action, unless a whole one took its place.
 func (s *Store) removeUnused(ctx context.Context, k artifacts.Key, seen fs.FileInfo) error {
-	return s.swept(ctx, func() error {
+	return s.sweep.swept(ctx, func() error {
 		info, err := os.Lstat(s.actionPath(k))
 		if err != nil || !os.SameFile(info, seen) {
 			return err
