@@ -25,8 +25,8 @@ type Backbone interface {
 	// Score gives the scores [n, k] of items, int64 [n, k], by states [n, size];
 	// the higher the better.
 	Score(states, items *gotorch.Tensor) *gotorch.Tensor
-	// ScoreAll gives the scores [n, Config.Rows] of all rows of the item table.
-	ScoreAll(states *gotorch.Tensor) *gotorch.Tensor
+	// ScoreRange gives the scores [n, count] of the items first, first+1, ….
+	ScoreRange(states *gotorch.Tensor, first, count int64) *gotorch.Tensor
 }
 
 // Config is the shape of a backbone.

@@ -6,7 +6,7 @@
 //	batch, err := backbone.NewBatch(s, rows, sequences, 50)
 //	model, err := backbone.New(s, "sasrec", backbone.Config{Rows: items + 1, Hidden: 64, Layers: 2, Heads: 2, MaxLength: 50})
 //	hidden := model.Encode(batch, model.Embed(batch), nn.Eval)
-//	scores := model.ScoreAll(backbone.At(hidden, batch.Newest)) // [users, items+1]
+//	scores := model.ScoreRange(backbone.At(hidden, batch.Newest), 1, items) // [users, items]
 //
 // A batch is laid out in rows of places. Pack puts several sequences into one
 // row and masks them from one another, so that nothing is computed on padding;

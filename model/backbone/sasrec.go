@@ -105,8 +105,8 @@ func (m *sasrec) Score(states, items *gotorch.Tensor) *gotorch.Tensor {
 	return m.items.Forward(items).Mul(states.Unsqueeze(1)).Sum(-1)
 }
 
-func (m *sasrec) ScoreAll(states *gotorch.Tensor) *gotorch.Tensor {
-	return states.MatMul(m.items.Weight.T())
+func (m *sasrec) ScoreRange(states *gotorch.Tensor, first, count int64) *gotorch.Tensor {
+	return states.MatMul(m.items.Weight.Narrow(0, first, count).T())
 }
 
 // block is one layer: self-attention and a feed-forward part, each with a

@@ -28,17 +28,21 @@ func (s scorer) Score(ctx context.Context, queries []ranking.Query, scores []flo
 		return fmt.Errorf("scoring %d users: room for %d scores, want %d", len(queries), len(scores), len(queries)*width)
 	}
 	sequences, at := s.windows(queries)
-	if len(sequences) < len(queries) {
-		clear(scores)
+	if len(sequences) == len(queries) {
+		return s.score(sequences, scores)
 	}
+	clear(scores)
 	if len(sequences) == 0 {
 		return nil
 	}
-	return s.score(sequences, func(values []float32) {
-		for i, row := range at {
-			copy(scores[row*width:(row+1)*width], values[i*width:(i+1)*width])
-		}
-	})
+	some := make([]float32, len(sequences)*width)
+	if err := s.score(sequences, some); err != nil {
+		return err
+	}
+	for i, row := range at {
+		copy(scores[row*width:(row+1)*width], some[i*width:(i+1)*width])
+	}
+	return nil
 }
 
 // windows are the newest items of each user who has some, and at is which query
@@ -56,14 +60,14 @@ func (s scorer) windows(queries []ranking.Query) (sequences [][]int32, at []int)
 	return sequences, at
 }
 
-func (s scorer) score(sequences [][]int32, use func([]float32)) (err error) {
+// score fills scores, one row a sequence.
+func (s scorer) score(sequences [][]int32, scores []float32) (err error) {
 	session := s.model.session
 	session.Scoped(func() {
 		session.NoGrad(func() {
 			var states *gotorch.Tensor
 			if states, err = s.model.states(sequences); err == nil {
-				all := s.model.backbone.ScoreAll(states)
-				use(all.Narrow(1, 0, int64(s.model.config.Items)+1).Float32s())
+				s.model.backbone.ScoreRange(states, 0, int64(s.model.config.Items)+1).CopyToFloat32(scores)
 			}
 		})
 	})

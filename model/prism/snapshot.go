@@ -1,6 +1,7 @@
 package prism
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -13,7 +14,7 @@ import (
 // all that serving needs; so it cannot be trained further.
 type Snapshot struct {
 	Config  Config
-	Tensors []Tensor
+	Tensors []Tensor // by name
 }
 
 // Tensor is a named array on the host.
@@ -56,6 +57,7 @@ func (m *Model) Export() (Snapshot, error) {
 	for _, p := range tensors {
 		out.Tensors = append(out.Tensors, hostTensor(p))
 	}
+	slices.SortFunc(out.Tensors, func(a, b Tensor) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
 }
 

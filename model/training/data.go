@@ -1,0 +1,143 @@
+package training
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// A User is one user's data as the trainer sees it.
+type User struct {
+	ID    int32
+	Train []int32 // what is learned from, oldest first
+	Valid int32   // the item that followed; 0 when there is none to validate with
+	Held  []int32 // items that mode reference keeps out of the negatives, as the published code does; unused otherwise
+}
+
+// Data is what a model is trained and validated on. Items are numbered 1…Items.
+type Data struct {
+	Items      int
+	Users      []User
+	Modalities []Modality
+}
+
+// Modality is one kind of item feature, such as the picture's.
+type Modality struct {
+	Name    string
+	Size    int       // length of one vector
+	Vectors []float32 // [Items+1, Size], row-major; row 0 is padding
+	Present []bool    // [Items+1]; where false the item has no such feature and its vector is not read
+}
+
+// maxProblems bounds an error about data: one wrong export breaks every user.
+const maxProblems = 10
+
+// Validate lists the first problems of the data.
+func (d Data) Validate() error {
+	var problems []error
+	if d.Items < 1 {
+		problems = append(problems, errors.New("no items"))
+	}
+	for _, m := range d.Modalities {
+		problems = append(problems, m.problems(d.Items)...)
+	}
+	for i := range d.Users {
+		if len(problems) >= maxProblems {
+			break
+		}
+		problems = append(problems, d.Users[i].problems(d.Items)...)
+	}
+	if d.examples() == 0 {
+		problems = append(problems, errors.New("no user has two items to train on, so there is nothing to learn"))
+	}
+	if len(problems) > maxProblems {
+		problems = append(problems[:maxProblems], errors.New("and more"))
+	}
+	return errors.Join(problems...)
+}
+
+func (u *User) problems(items int) []error {
+	var problems []error
+	for i, item := range u.Train {
+		if item < 1 || int(item) > items {
+			problems = append(problems, fmt.Errorf("user %d: item %d at place %d of the training part: items are 1…%d", u.ID, item, i, items))
+			break
+		}
+	}
+	if u.Valid < 0 || int(u.Valid) > items {
+		problems = append(problems, fmt.Errorf("user %d: validation item %d: items are 1…%d", u.ID, u.Valid, items))
+	}
+	return problems
+}
+
+func (m *Modality) problems(items int) []error {
+	var problems []error
+	if m.Name == "" || m.Size < 1 {
+		problems = append(problems, fmt.Errorf("modality %q of size %d: want a name and a size of at least 1", m.Name, m.Size))
+	}
+	if got, want := len(m.Vectors), (items+1)*m.Size; got != want {
+		problems = append(problems, fmt.Errorf("modality %s: %d values for %d items of size %d: want %d", m.Name, got, items, m.Size, want))
+	}
+	if got, want := len(m.Present), items+1; got != want {
+		problems = append(problems, fmt.Errorf("modality %s: a mask of %d: want %d, one for each item and the padding", m.Name, got, want))
+	}
+	for i, v := range m.Vectors {
+		if v-v != 0 { // infinite or not a number
+			problems = append(problems, fmt.Errorf("modality %s: item %d has the value %v at %d", m.Name, i/m.Size, v, i%m.Size))
+			break
+		}
+	}
+	return problems
+}
+
+// examples is the number of users who have a target to learn.
+func (d Data) examples() int {
+	n := 0
+	for i := range d.Users {
+		if len(d.Users[i].Train) > 1 {
+			n++
+		}
+	}
+	return n
+}
+
+// An example is the newest part of one user's training items: inputs
+// items[:len-1], each with the item that follows as its target.
+type example struct {
+	user  int // index in Data.Users
+	items []int32
+}
+
+func (e example) inputs() []int32  { return e.items[:len(e.items)-1] }
+func (e example) targets() []int32 { return e.items[1:] }
+
+// newExamples cuts every user's training items to the newest window of inputs.
+// Users with fewer than two items have no target and are left out.
+func newExamples(users []User, window int) []example {
+	examples := make([]example, 0, len(users))
+	for i := range users {
+		items := users[i].Train
+		if len(items) < 2 {
+			continue
+		}
+		if len(items) > window+1 {
+			items = items[len(items)-window-1:]
+		}
+		examples = append(examples, example{user: i, items: items})
+	}
+	return examples
+}
+
+// known is the set, sorted and without repetitions, of items that are no
+// negatives for a user.
+func (u *User) known(withHeld bool) []int32 {
+	set := slices.Clone(u.Train)
+	if withHeld {
+		set = append(set, u.Held...)
+		if u.Valid > 0 {
+			set = append(set, u.Valid)
+		}
+	}
+	slices.Sort(set)
+	return slices.Compact(set)
+}

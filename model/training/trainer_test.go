@@ -1,0 +1,175 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/prismflow/prismflow/model/gotorch/torchtest"
+	"github.com/prismflow/prismflow/model/prism"
+)
+
+// chains are users who go through the items in order, from a place of their
+// own: the next item follows from the last one alone.
+func chains(users, items int) Data {
+	random := rand.New(rand.NewPCG(1, 1))
+	data := Data{Items: items}
+	for i := range users {
+		at, n := random.IntN(items), 2+random.IntN(10)
+		u := User{ID: int32(i + 1)}
+		for j := range n {
+			u.Train = append(u.Train, int32(1+(at+j)%items))
+		}
+		u.Valid = int32(1 + (at+n)%items)
+		u.Held = []int32{int32(1 + (at+n+1)%items)}
+		data.Users = append(data.Users, u)
+	}
+	return data
+}
+
+// withPictures gives items vectors of two modalities; a fifth has no picture.
+func withPictures(data Data) Data {
+	random := rand.New(rand.NewPCG(2, 2))
+	for _, name := range []string{"image", "text"} {
+		m := Modality{Name: name, Size: 6, Present: make([]bool, data.Items+1)}
+		for i := range (data.Items + 1) * m.Size {
+			m.Vectors = append(m.Vectors, float32(random.NormFloat64()))
+			m.Present[i/m.Size] = name == "text" || i/m.Size%5 != 0
+		}
+		data.Modalities = append(data.Modalities, m)
+	}
+	return data
+}
+
+func small() Config {
+	c := Default()
+	c.Model.Hidden, c.Model.Layers, c.Model.MaxLength, c.Model.Dropout, c.Model.DropoutAttention = 16, 1, 8, 0.1, 0.1
+	c.Model.ExpertHidden, c.Model.GateHidden = 8, 8
+	c.BatchSize, c.LearningRate, c.Epochs, c.Patience, c.Monitor, c.Threads = 32, 1e-2, 12, 0, "ndcg@5", 1
+	return c
+}
+
+func train(t *testing.T, data Data, config Config, options Options) *Result {
+	t.Helper()
+	options.Device = "cpu"
+	result, err := Train(t.Context(), torchtest.Open(t), data, config, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+func TestTrainingLearnsWhatIsPlanted(t *testing.T) {
+	for _, loss := range []Loss{BCE, CE} {
+		for _, mode := range prism.Modes() {
+			for name, data := range map[string]Data{"items alone": chains(200, 30), "pictures": withPictures(chains(200, 30))} {
+				t.Run(string(loss)+" "+string(mode)+" "+name, func(t *testing.T) {
+					config := small()
+					config.Loss, config.Model.Mode = loss, mode
+					result := train(t, data, config, Options{})
+					if got := *result.History[result.Best-1].Value; got < 0.8 {
+						t.Errorf("ndcg@5 is %.3f after %d epochs, want nearly 1: %+v", got, result.Best, result.History)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestSameSeedSameResultToTheBit(t *testing.T) {
+	config := small()
+	config.Epochs, config.Loss = 3, BCE
+	data := withPictures(chains(100, 30))
+	first, second := train(t, data, config, Options{}), train(t, data, config, Options{})
+	if diff := cmp.Diff(first, second); diff != "" {
+		t.Errorf("two trainings of one seed differ:\n%s", diff)
+	}
+	config.Seed++
+	if other := train(t, data, config, Options{}); other.History[0].Loss == first.History[0].Loss {
+		t.Error("another seed gave the same loss")
+	}
+}
+
+func TestKilledTrainingResumesToTheSameResult(t *testing.T) {
+	config := small()
+	config.Epochs, config.Loss = 5, BCE
+	data := withPictures(chains(100, 30))
+	whole := train(t, data, config, Options{})
+
+	dir := t.TempDir()
+	ctx, kill := context.WithCancel(t.Context())
+	_, err := Train(ctx, torchtest.Open(t), data, config, Options{Device: "cpu", Resume: dir, Progress: func(p Progress) {
+		if p.Epoch == 3 && p.Step == 2 {
+			kill()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("a cancelled training gave %v", err)
+	}
+	resumed := train(t, data, config, Options{Resume: dir})
+	if resumed.Resumed != 2 {
+		t.Errorf("taken up after epoch %d, want 2", resumed.Resumed)
+	}
+	resumed.Resumed = 0
+	if diff := cmp.Diff(whole, resumed); diff != "" {
+		t.Errorf("resumed differs from uninterrupted:\n%s", diff)
+	}
+}
+
+func TestForeignOrBrokenCheckpointIsNotUsed(t *testing.T) {
+	config := small()
+	config.Epochs = 1
+	dir := t.TempDir()
+	train(t, chains(50, 30), config, Options{Resume: dir})
+	if got := train(t, chains(60, 30), config, Options{Resume: dir}); got.Resumed != 0 {
+		t.Error("a checkpoint of other data was taken up")
+	}
+	path := filepath.Join(dir, checkpointFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data[:len(data)/2], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if got := train(t, chains(60, 30), config, Options{Resume: dir}); got.Resumed != 0 {
+		t.Error("half a checkpoint was taken up")
+	}
+}
+
+func TestDivergenceStopsWithItsStep(t *testing.T) {
+	data := withPictures(chains(50, 30))
+	data.Modalities[0].Vectors[3*data.Modalities[0].Size] = 3e38
+	data.Modalities[0].Vectors[3*data.Modalities[0].Size+1] = 3e38
+	_, err := Train(t.Context(), torchtest.Open(t), data, small(), Options{Device: "cpu"})
+	if !errors.Is(err, ErrDiverged) {
+		t.Fatalf("got %v, want ErrDiverged", err)
+	}
+	t.Log(err)
+}
+
+func TestPatienceStopsEarly(t *testing.T) {
+	config := small()
+	config.Epochs, config.Patience, config.LearningRate = 50, 2, 1e-9
+	result := train(t, chains(50, 30), config, Options{})
+	if n := len(result.History); n != result.Best+2 {
+		t.Errorf("stopped after %d epochs with the best at %d, want 2 more", n, result.Best)
+	}
+}
+
+func TestWithoutValidationTheLastEpochIsKept(t *testing.T) {
+	data := chains(50, 30)
+	for i := range data.Users {
+		data.Users[i].Valid = 0
+	}
+	config := small()
+	config.Epochs, config.Patience = 3, 1
+	if result := train(t, data, config, Options{}); result.Best != 3 || result.History[2].Value != nil {
+		t.Errorf("kept epoch %d of %+v, want the third", result.Best, result.History)
+	}
+}
