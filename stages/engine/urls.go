@@ -26,12 +26,12 @@ func isURL(text string) bool {
 // served them in the store's machine-local state. A URL that is at hand is
 // asked again only if refresh is set, and then with its ETag.
 type urlCache struct {
-	store    *disk.Store
-	dir      string
-	client   *http.Client
-	refresh  bool
-	offline  bool
-	noFetch  bool // only say what is at hand, for `status`
+	store   *disk.Store
+	dir     string
+	client  *http.Client
+	refresh bool
+	offline bool
+	noFetch bool // only say what is at hand, for `status`
 }
 
 // A urlRecord is what is known of one URL.
