@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+)
+
+func main() { os.Exit(realMain()) }
+
+// realMain is the program up to its exit code.
+func realMain() int {
+	ctx, stop := interruptible(context.Background(), os.Stderr)
+	defer stop()
+	dir, err := os.Getwd()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "prismflow: finding the current directory:", err)
+		return exitFailed
+	}
+	return execute(ctx, os.Args[1:], &streams{
+		out:       newStream(os.Stdout),
+		err:       newStream(os.Stderr),
+		lookupEnv: os.LookupEnv,
+		dir:       dir,
+		now:       time.Now,
+	})
+}
+
+func newStream(f *os.File) stream {
+	return stream{Writer: f, file: f, terminal: term.IsTerminal(int(f.Fd()))}
+}
+
+// showCursor is what a terminal needs that was left in the middle of a drawing.
+const showCursor = "\x1b[?25h"
+
+// interruptible is a context that ends with the first SIGINT or SIGTERM, so
+// that a run stops cleanly. The second ends the process at once.
+func interruptible(parent context.Context, stderr *os.File) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		received, ok := <-signals
+		if !ok {
+			return
+		}
+		cancel(interruption{received})
+		if _, again := <-signals; !again {
+			return
+		}
+		if term.IsTerminal(int(stderr.Fd())) {
+			fmt.Fprint(stderr, showCursor)
+		}
+		fmt.Fprintln(stderr, "\nkilled")
+		os.Exit(exitInterrupted)
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(signals)
+		cancel(nil)
+	}
+}
+
+// An interruption is why a context ended: a signal that asks to stop.
+type interruption struct{ signal os.Signal }
+
+func (i interruption) Error() string { return i.signal.String() }

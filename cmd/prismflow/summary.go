@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/prismflow/prismflow/dag"
+	"github.com/prismflow/prismflow/stages/engine"
+)
+
+// A summary is what is said at the end of a run.
+type summary struct {
+	*workspace
+	report  engine.Report
+	seconds float64
+	err     error
+}
+
+// write prints the summary and returns the run's outcome.
+func (r *summary) write(ctx context.Context, o runOptions, s *streams) error {
+	if o.json {
+		if err := writeJSON(s.out, r.report); err != nil {
+			return err
+		}
+		return failure(r.err)
+	}
+	r.writeFailures(s)
+	s.out.printf("%s\n", r.headline(ctx))
+	if r.report.OK {
+		if err := r.writeMetrics(ctx, s); err != nil {
+			return err
+		}
+	}
+	return failure(r.err)
+}
+
+// headline counts how the stages ended.
+func (r *summary) headline(ctx context.Context) string {
+	counts := map[string]int{}
+	for _, stage := range r.report.Stages {
+		counts[stage.State]++
+	}
+	var parts []string
+	for _, state := range []dag.State{dag.Ran, dag.Cached, dag.Downloaded, dag.Failed, dag.Skipped, dag.Cancelled} {
+		if n := counts[string(state)]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", state, n))
+		}
+	}
+	end := ""
+	switch {
+	case ctx.Err() != nil:
+		end = "; interrupted, the next run goes on from here"
+	case r.report.OK && counts[string(dag.Ran)]+counts[string(dag.Downloaded)] == 0:
+		end = "; nothing to do"
+	}
+	return fmt.Sprintf("%s: %s in %s%s", r.report.Pipeline, strings.Join(parts, ", "), seconds(r.seconds), end)
+}
+
+// writeFailures tells each root cause once, and what was skipped for them.
+func (r *summary) writeFailures(s *streams) {
+	var skipped []string
+	for _, stage := range r.report.Stages {
+		switch dag.State(stage.State) {
+		case dag.Failed:
+			s.err.printf("\nfailed: %s (%s)\n%s\n  log: prismflow logs %s %s\n", stage.Name, stage.Kind,
+				indent(stage.Error), shellWord(r.argument), stage.Name)
+		case dag.Skipped:
+			skipped = append(skipped, stage.Name)
+		}
+	}
+	if len(skipped) > 0 {
+		s.err.printf("\nskipped: %s\n", strings.Join(skipped, ", "))
+	}
+}
+
+func indent(text string) string {
+	return "  " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  ")
+}
+
+// shellWord is a word that can be pasted into a shell.
+func shellWord(word string) string {
+	if strings.ContainsAny(word, " \t\n\"'\\$`*?[]{}()<>|&;#!~") {
+		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	return word
+}
+
+// writeMetrics prints the metrics of a pipeline that evaluates models, and what
+// to do next.
+func (r *summary) writeMetrics(ctx context.Context, s *streams) error {
+	evaluated := false
+	for _, stage := range r.report.Stages {
+		evaluated = evaluated || stage.Kind == evaluateKind
+	}
+	if !evaluated {
+		return nil
+	}
+	metrics, err := readMetrics(ctx, r.workspace)
+	if err != nil {
+		return err
+	}
+	s.out.printf("\n")
+	writeMetricTables(s.out, metrics, s.colourful(s.out))
+	file := shellWord(r.argument)
+	s.out.printf("\nnext:\n  prismflow metrics %s --json\n  prismflow explain %s %s\n", file, file, evaluateStage(r.report))
+	if len(r.pipeline.Params) > 0 {
+		s.out.printf("  prismflow run %s -p %s=…    reruns only what that changes\n", file, r.pipeline.Params[0].Name)
+	}
+	return nil
+}
+
+func evaluateStage(report engine.Report) string {
+	for _, stage := range report.Stages {
+		if stage.Kind == evaluateKind {
+			return stage.Name
+		}
+	}
+	return ""
+}

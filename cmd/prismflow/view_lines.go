@@ -1,0 +1,270 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/prismflow/prismflow/dag"
+	"github.com/prismflow/prismflow/stages/engine"
+)
+
+// A linesView prints a line when a stage begins and ends, and every few seconds
+// in between: for files, pipes and continuous integration.
+type linesView struct {
+	out     stream
+	stages  map[string]*progress
+	cached  int
+	printed map[string]time.Time // when a stage last had a line
+}
+
+// progressEvery is the least time between two lines about one stage's progress.
+const progressEvery = 5 * time.Second
+
+// mostCached is how many lines about cached stages a person wants to see.
+const mostCached = 40
+
+func newLinesView(out stream) *linesView {
+	return &linesView{out: out, stages: map[string]*progress{}, printed: map[string]time.Time{}}
+}
+
+func (v *linesView) close() {
+	if v.cached > mostCached {
+		v.out.printf("cached   … and %d more\n", v.cached-mostCached)
+	}
+}
+
+func (v *linesView) event(e dag.Event) {
+	switch e.Type {
+	case dag.StageStarted:
+		v.stages[e.Stage] = newProgress(e)
+		v.printed[e.Stage] = e.Time
+		v.out.printf("%s\n", startedLine(e))
+	case dag.StageProgress, dag.StageMetrics:
+		v.progress(e)
+	case dag.StageRetry:
+		v.out.printf("retry    %s: attempt %d failed: %s\n", e.Stage, e.Attempt, e.Error)
+	case dag.StageFinished:
+		delete(v.stages, e.Stage)
+		if e.State == dag.Cached {
+			if v.cached++; v.cached > mostCached {
+				return
+			}
+		}
+		v.out.printf("%s\n", finishedLine(e))
+	case dag.Note:
+		v.out.printf("%s\n", noteLine(e))
+	}
+}
+
+func (v *linesView) progress(e dag.Event) {
+	p, ok := v.stages[e.Stage]
+	if !ok {
+		return
+	}
+	p.apply(e)
+	if e.Time.Sub(v.printed[e.Stage]) < progressEvery {
+		return
+	}
+	v.printed[e.Stage] = e.Time
+	v.out.printf("%-8s %s: %s\n", "…", e.Stage, p.text(e.Time))
+}
+
+func startedLine(e dag.Event) string {
+	return fmt.Sprintf("%-8s %s%s", "start", e.Stage, because(e.Reason))
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+func noteLine(e dag.Event) string { return fmt.Sprintf("%-8s %s", "note", e.Message) }
+
+// finishedLine says how a stage ended. A failure's whole story is told at the
+// end of the run; here it is one line.
+func finishedLine(e dag.Event) string {
+	switch e.State {
+	case dag.Ran, dag.Downloaded:
+		return fmt.Sprintf("%-8s %s in %s%s%s", e.State, e.Stage, seconds(e.Seconds), madeText(e.Detail), changedText(e))
+	case dag.Failed:
+		first, _, _ := strings.Cut(e.Error, "\n")
+		return fmt.Sprintf("%-8s %s after %s: %s", e.State, e.Stage, seconds(e.Seconds), first)
+	case dag.Skipped:
+		return fmt.Sprintf("%-8s %s: %s failed", e.State, e.Stage, e.CausedBy)
+	}
+	return fmt.Sprintf("%-8s %s%s", e.State, e.Stage, because(e.Reason))
+}
+
+// changedText passes on what a stage that ran has to say beyond why it ran,
+// which its first line said.
+func changedText(e dag.Event) string {
+	if strings.Contains(e.Reason, "not kept") {
+		return "; " + e.Reason
+	}
+	return ""
+}
+
+// madeText says what a stage made: the rows of each table, the bytes of each
+// plain file, by name.
+func madeText(detail any) string {
+	made, ok := detail.(engine.StageDetail)
+	if !ok || len(made.Outputs) == 0 {
+		return ""
+	}
+	var parts []string
+	for name, output := range made.Outputs {
+		if strings.HasSuffix(output.Path, ".arrow") {
+			parts = append(parts, fmt.Sprintf("%s %s", name, count(int(output.Rows), "row")))
+		} else {
+			parts = append(parts, fmt.Sprintf("%s %s", name, byteSize(output.Bytes)))
+		}
+	}
+	slices.Sort(parts)
+	return ": " + strings.Join(parts, ", ")
+}
+
+// progress is how far one running stage is.
+type progress struct {
+	stage, reason string
+	started       time.Time
+	done, total   int64
+	unit          string
+	metrics       map[string]any
+
+	measured time.Time // when done was last known
+	speed    float64   // units per second, smoothed
+}
+
+func newProgress(e dag.Event) *progress {
+	return &progress{stage: e.Stage, reason: e.Reason, started: e.Time, measured: e.Time}
+}
+
+// speedMemory is the time over which the speed is averaged, so that the time
+// left neither jumps nor clings to how the stage began.
+const speedMemory = 10 * time.Second
+
+func (p *progress) apply(e dag.Event) {
+	if e.Type == dag.StageMetrics {
+		p.metrics = e.Fields
+		return
+	}
+	if e.Unit != p.unit || e.Done < p.done { // another part of the work
+		p.speed, p.done, p.measured = 0, 0, e.Time
+	}
+	if elapsed := e.Time.Sub(p.measured).Seconds(); elapsed > 0 {
+		now := float64(e.Done-p.done) / elapsed
+		weight := 1 - math.Exp(-elapsed/speedMemory.Seconds())
+		if p.speed == 0 {
+			weight = 1
+		}
+		p.speed += weight * (now - p.speed)
+		p.measured = e.Time
+		p.done = e.Done
+	} else if p.done == 0 {
+		p.done = e.Done
+	}
+	p.total, p.unit = e.Total, e.Unit
+}
+
+// fraction is the part that is done, or -1 when that is not known.
+func (p *progress) fraction() float64 {
+	if p.total <= 0 {
+		return -1
+	}
+	return min(1, float64(p.done)/float64(p.total))
+}
+
+// left is the time that the rest will take, or 0 when that is not known.
+func (p *progress) left() float64 {
+	if p.total <= p.done || p.speed <= 0 {
+		return 0
+	}
+	return float64(p.total-p.done) / p.speed
+}
+
+// text is the progress in words.
+func (p *progress) text(now time.Time) string {
+	var parts []string
+	if text := metricsText(p.metrics); text != "" {
+		parts = append(parts, text)
+	}
+	if p.done > 0 || p.total > 0 {
+		text := amount(p.done, p.unit)
+		if p.total > 0 {
+			text = fmt.Sprintf("%s of %s", strings.TrimSuffix(text, " "+p.unit), amount(p.total, p.unit))
+		}
+		parts = append(parts, text)
+	}
+	if p.speed > 0 {
+		parts = append(parts, rate(p.speed, p.unit))
+	}
+	if left := p.left(); left > 0 {
+		parts = append(parts, seconds(left)+" left")
+	}
+	return strings.Join(append(parts, seconds(now.Sub(p.started).Seconds())), ", ")
+}
+
+// firstMetrics are shown before all others.
+var firstMetrics = []string{"epoch", "epochs", "loss"}
+
+// metricsText is what a stage measures of itself, such as epoch and loss.
+func metricsText(metrics map[string]any) string {
+	var names []string
+	for name := range metrics {
+		if !slices.Contains(firstMetrics, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var parts []string
+	for _, name := range append(slices.Clone(firstMetrics), names...) {
+		if value, ok := metrics[name]; ok {
+			parts = append(parts, name+" "+metricText(value))
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+func metricText(value any) string {
+	switch v := value.(type) {
+	case float64:
+		return number(v)
+	case float32:
+		return number(float64(v))
+	}
+	return fmt.Sprint(value)
+}
+
+// A logView passes on what stages log, from a level on.
+type logView struct{ log zerolog.Logger }
+
+func newLogView(s *streams) *logView { return &logView{newLogger(s.err, s)} }
+
+// newLogger writes lines for people on a terminal and JSON elsewhere.
+func newLogger(to stream, s *streams) zerolog.Logger {
+	logger := zerolog.New(to)
+	if to.terminal {
+		logger = zerolog.New(zerolog.ConsoleWriter{Out: to, NoColor: !s.colourful(to), TimeFormat: "15:04:05"})
+	}
+	return logger.Level(parseLogLevel(s.logLevel))
+}
+
+func (v *logView) close() {}
+
+func (v *logView) event(e dag.Event) {
+	if e.Type != dag.StageLog {
+		return
+	}
+	level, err := zerolog.ParseLevel(e.Level)
+	if err != nil {
+		level = zerolog.InfoLevel
+	}
+	v.log.WithLevel(level).Time("time", e.Time).Str("stage", e.Stage).Fields(e.Fields).Msg(e.Message)
+}

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/model/gotorch"
+	"github.com/prismflow/prismflow/pipelines"
+	"github.com/prismflow/prismflow/stages"
+	"github.com/prismflow/prismflow/stages/engine"
+)
+
+// pipelineOptions are the flags of every command that reads a pipeline.
+type pipelineOptions struct {
+	params  []string
+	cache   string
+	out     string
+	offline bool
+	refresh bool
+}
+
+func (o *pipelineOptions) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringArrayVarP(&o.params, "param", "p", nil, "set a parameter of the pipeline: `key=value` (repeatable)")
+	flags.StringVar(&o.out, "out", "", "put the files for people below `DIR` instead of out/ beside the pipeline file")
+	flags.BoolVar(&o.offline, "offline", false, "ask no URL; what was downloaded before serves")
+	registerCache(cmd, &o.cache)
+	if err := cmd.RegisterFlagCompletionFunc("param", completeParams); err != nil {
+		panic(err) // registered three lines above
+	}
+}
+
+func registerCache(cmd *cobra.Command, cache *string) {
+	cmd.Flags().StringVar(cache, "cache", "", "cache `DIR` (default $PRISMFLOW_CACHE, the pipeline's [cache] dir, or prismflow in the user's cache directory)")
+}
+
+// overrides are the parameters that -p sets.
+func (o *pipelineOptions) overrides() (map[string]string, error) {
+	params := map[string]string{}
+	for _, param := range o.params {
+		name, value, ok := strings.Cut(param, "=")
+		if !ok || name == "" {
+			return nil, usageError{fmt.Errorf("-p %s: write key=value", param)}
+		}
+		params[name] = value
+	}
+	return params, nil
+}
+
+// loadPipeline reads and checks a pipeline.
+func loadPipeline(argument string, o *pipelineOptions, s *streams) (*pipelines.Pipeline, error) {
+	params, err := o.overrides()
+	if err != nil {
+		return nil, err
+	}
+	kinds, err := registry()
+	if err != nil {
+		return nil, err
+	}
+	path, err := findPipeline(argument, s)
+	if err != nil {
+		return nil, err
+	}
+	pipeline, err := pipelines.Load(path, pipelines.Options{Registry: kinds, Params: params, WorkDir: s.dir, LookupEnv: s.lookupEnv})
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range pipeline.Warnings {
+		s.err.printf("%s\n", warning)
+	}
+	return pipeline, nil
+}
+
+// findPipeline is what pipelines.Load reads for an argument: a file, or a
+// pipeline that comes with the program when there is no such file.
+func findPipeline(argument string, s *streams) (string, error) {
+	path := s.path(argument)
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return "", usageError{fmt.Errorf("%s is a directory; name the pipeline file in it", argument)}
+	case err == nil:
+		return relativeTo(s.dir, path), nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", usageError{fmt.Errorf("reading the pipeline: %w", err)}
+	}
+	for _, name := range []string{argument, argument + ".toml"} {
+		if _, ok := pipelines.Embedded(name); ok {
+			return pipelines.EmbeddedPrefix + name, nil
+		}
+	}
+	known := pipelines.EmbeddedNames()
+	return "", usageError{fmt.Errorf("there is no file %s%s; these come with the program: %s", argument, stages.Suggest(argument, known), strings.Join(known, ", "))}
+}
+
+// path is an argument as an absolute path.
+func (s *streams) path(argument string) string {
+	if filepath.IsAbs(argument) {
+		return filepath.Clean(argument)
+	}
+	return filepath.Join(s.dir, argument)
+}
+
+// relativeTo shortens paths below dir, as the user wrote or would write them.
+func relativeTo(dir, path string) string {
+	relative, err := filepath.Rel(dir, path)
+	if err != nil || !filepath.IsLocal(relative) {
+		return path
+	}
+	return relative
+}
+
+// A workspace is a pipeline and the cache that its results are in.
+type workspace struct {
+	pipeline *pipelines.Pipeline
+	argument string // what the user called the pipeline
+	out      string
+	store    *disk.Store
+	engine   *engine.Engine
+}
+
+// openWorkspace loads a pipeline and opens the cache. The caller closes it.
+func openWorkspace(argument string, o *pipelineOptions, s *streams) (*workspace, error) {
+	pipeline, err := loadPipeline(argument, o, s)
+	if err != nil {
+		return nil, err
+	}
+	store, err := openStore(o.cache, pipeline.Cache.Dir, s)
+	if err != nil {
+		return nil, err
+	}
+	w := &workspace{pipeline: pipeline, argument: argument, out: outDir(pipeline, o, s), store: store}
+	torch, err := torchOptions("", s)
+	if err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	user, host := identity(s)
+	w.engine, err = engine.New(engine.Config{
+		Pipeline: pipeline.Name, Path: pipeline.Path, Out: w.out,
+		Store: store, Torch: torch, LookupEnv: s.lookupEnv, Client: http.DefaultClient,
+		Refresh: o.refresh, Offline: o.offline,
+		User: user, Host: host, Versions: versions(), Clock: s.now,
+	}, pipeline.Stages)
+	if err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	return w, nil
+}
+
+func (w *workspace) close() error {
+	if err := w.store.Close(); err != nil {
+		return cacheError{fmt.Errorf("closing the cache: %w", err)}
+	}
+	return nil
+}
+
+// closing closes the workspace at the end of a command and keeps the command's
+// own error if it has one.
+func (w *workspace) closing(err *error) {
+	if closeErr := w.close(); *err == nil {
+		*err = closeErr
+	}
+}
+
+// outDir is where a pipeline's files for people are.
+func outDir(pipeline *pipelines.Pipeline, o *pipelineOptions, s *streams) string {
+	if o.out != "" {
+		return filepath.Join(s.path(o.out), pipeline.Name)
+	}
+	return filepath.Join(pipeline.Dir, "out", pipeline.Name)
+}
+
+// openStore opens the cache that the flag, the environment, the pipeline or
+// nobody names.
+func openStore(flag, ofPipeline string, s *streams) (*disk.Store, error) {
+	dir, err := cacheDir(flag, ofPipeline, s)
+	if err != nil {
+		return nil, err
+	}
+	store, err := disk.Open(dir, disk.Options{Now: s.now})
+	if err != nil {
+		return nil, cacheError{fmt.Errorf("opening the cache %s (--cache DIR or $PRISMFLOW_CACHE move it): %w", dir, err)}
+	}
+	return store, nil
+}
+
+func cacheDir(flag, ofPipeline string, s *streams) (string, error) {
+	switch fromEnv := s.env("PRISMFLOW_CACHE"); {
+	case flag != "":
+		return s.path(flag), nil
+	case fromEnv != "":
+		return s.path(fromEnv), nil
+	case ofPipeline != "":
+		return ofPipeline, nil
+	}
+	return userCacheDir()
+}
+
+// userCacheDir is where what has no other place is cached.
+func userCacheDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", cacheError{fmt.Errorf("finding the user's cache directory (give --cache DIR or set PRISMFLOW_CACHE): %w", err)}
+	}
+	return filepath.Join(dir, "prismflow"), nil
+}
+
+// torchOptions say where libtorch is looked for. The compiled shim belongs to
+// this machine, so it is not in the cache, which may be shared.
+func torchOptions(dir string, s *streams) (gotorch.Options, error) {
+	cache, err := userCacheDir()
+	if err != nil {
+		return gotorch.Options{}, err
+	}
+	return gotorch.Options{Dir: dir, CacheDir: filepath.Join(cache, "torch"), Getenv: s.env}, nil
+}
+
+// identity is who runs the program, for the records of results.
+func identity(s *streams) (user, host string) {
+	for _, name := range []string{"USER", "LOGNAME"} {
+		if user = s.env(name); user != "" {
+			break
+		}
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "" // a record without a host is still a record
+	}
+	return user, host
+}
+
+// checkStages refuses names that the pipeline does not have.
+func (w *workspace) checkStages(names ...string) error {
+	var known []string
+	for _, spec := range w.pipeline.Stages {
+		known = append(known, spec.Name)
+	}
+	for _, name := range names {
+		if _, ok := w.stage(name); !ok {
+			return usageError{fmt.Errorf("%s has no stage %s%s", w.argument, name, stages.Suggest(name, known))}
+		}
+	}
+	return nil
+}
+
+func (w *workspace) stage(name string) (stages.Spec, bool) {
+	for _, spec := range w.pipeline.Stages {
+		if spec.Name == name {
+			return spec, true
+		}
+	}
+	return stages.Spec{}, false
+}
+
+// output reads "STAGE.OUTPUT" and refuses what the pipeline does not have.
+func (w *workspace) output(text string) (stages.Ref, stages.Port, error) {
+	ref, ok := stages.ParseRef(text)
+	if !ok {
+		return ref, stages.Port{}, usageError{fmt.Errorf("%q: an output is written STAGE.OUTPUT%s", text, w.outputsOf(text))}
+	}
+	if err := w.checkStages(ref.Stage); err != nil {
+		return ref, stages.Port{}, err
+	}
+	spec, _ := w.stage(ref.Stage)
+	var names []string
+	for _, port := range spec.Stage.Outputs() {
+		if port.Name == ref.Output {
+			return ref, port, nil
+		}
+		names = append(names, port.Name)
+	}
+	return ref, stages.Port{}, usageError{fmt.Errorf("stage %s has no output %s%s; it has %s", ref.Stage, ref.Output, stages.Suggest(ref.Output, names), strings.Join(names, ", "))}
+}
+
+// outputsOf helps somebody who named a stage and no output.
+func (w *workspace) outputsOf(stage string) string {
+	spec, ok := w.stage(stage)
+	if !ok {
+		return ""
+	}
+	var refs []string
+	for _, port := range spec.Stage.Outputs() {
+		refs = append(refs, stage+"."+port.Name)
+	}
+	return "; that stage has " + strings.Join(refs, ", ")
+}
