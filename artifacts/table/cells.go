@@ -109,8 +109,30 @@ func jsonFixed(v *vector) cell {
 		width := byteWidth(v.dt)
 		return func(dst []byte, i int64) []byte { return appendBase64(dst, v.data[i*width:(i+1)*width]) }
 	}
+	v, zone := withKnownZone(v)
 	other := array.MakeFromData(v.toArrow())
-	return func(dst []byte, i int64) []byte { return appendJSONString(dst, other.ValueStr(int(i))) }
+	return func(dst []byte, i int64) []byte {
+		return appendJSONString(dst, strings.TrimSuffix(other.ValueStr(int(i)), zone))
+	}
+}
+
+// withKnownZone puts times of a zone that this machine does not know into UTC.
+// The library writes Z, for UTC, also after a time of no zone: that is the
+// suffix to take away.
+func withKnownZone(v *vector) (_ *vector, suffix string) {
+	t, ok := v.dt.(*arrow.TimestampType)
+	if !ok {
+		return v, ""
+	}
+	if t.TimeZone == "" {
+		return v, "Z"
+	}
+	if _, err := t.GetZone(); err != nil {
+		utc := *v
+		utc.dt = &arrow.TimestampType{Unit: t.Unit, TimeZone: "UTC"}
+		return &utc, ""
+	}
+	return v, ""
 }
 
 // numberCell is nil for what is no number.
@@ -263,17 +285,7 @@ const (
 )
 
 func shortList(v *vector) cell {
-	child := v.children[0]
-	element := shortCell(child)
-	if layoutOf(child.dt) == layoutFixed {
-		value := shortFixed(child, 2)
-		element = func(dst []byte, i int64) []byte {
-			if child.isNull(i) {
-				return append(dst, "null"...)
-			}
-			return value(dst, i)
-		}
-	}
+	element := shortElement(v.children[0])
 	return func(dst []byte, i int64) []byte {
 		from, to := v.elements(i)
 		head := to
@@ -291,6 +303,26 @@ func shortList(v *vector) cell {
 			dst = fmt.Appendf(dst, " … %d", to-from)
 		}
 		return append(dst, ']')
+	}
+}
+
+// shortElement is shorter still for numbers, and quotes text, which is told
+// from its neighbours so.
+func shortElement(v *vector) cell {
+	value := shortValue(v)
+	switch {
+	case layoutOf(v.dt) == layoutFixed:
+		value = shortFixed(v, 2)
+	case isText(v.dt):
+		value = func(dst []byte, i int64) []byte {
+			return append(appendPrintable(append(dst, '"'), v.text(i)), '"')
+		}
+	}
+	return func(dst []byte, i int64) []byte {
+		if v.isNull(i) {
+			return append(dst, "null"...)
+		}
+		return value(dst, i)
 	}
 }
 

@@ -194,6 +194,9 @@ func readFloat(precision int64) (arrow.DataType, error) {
 
 func readDecimal(t fbTable) (arrow.DataType, error) {
 	precision, scale := int32(t.int(0, 4, 0)), int32(t.int(1, 4, 0))
+	if scale < 0 || scale > precision {
+		return nil, fmt.Errorf("a decimal of precision %d and scale %d", precision, scale)
+	}
 	switch bits := t.int(2, 4, 128); {
 	case bits == 128 && precision >= 1 && precision <= 38:
 		return &arrow.Decimal128Type{Precision: precision, Scale: scale}, nil

@@ -81,19 +81,31 @@ func (f *File) eachRow(head int64, ofBatch func([]*vector) cell, print func(line
 		if err != nil {
 			return err
 		}
-		row := ofBatch(columns)
+		row, err := guarded(f, func() cell { return ofBatch(columns) })
+		if err != nil {
+			return err
+		}
 		for i := range columns[0].n {
 			if head == 0 {
 				return nil
 			}
 			head--
-			line = row(line[:0], i)
+			if line, err = guarded(f, func() []byte { return row(line[:0], i) }); err != nil {
+				return err
+			}
 			if err := print(line); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// guarded makes an error of a panic, such as the library's on a value that it
+// cannot print.
+func guarded[T any](f *File, of func() T) (out T, err error) {
+	defer f.guard(&err)
+	return of(), nil
 }
 
 // writeLines writes a first line, unless it is nil, and one for each row.
