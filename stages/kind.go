@@ -121,13 +121,22 @@ func (r Ref) String() string { return r.Stage + "." + r.Output }
 // A SourceSpec is a parameter that names files outside the pipeline. They are
 // part of the key by content and order.
 type SourceSpec struct {
-	Param     string
-	Patterns  []Value // paths, globs or URLs
-	SHA256    string  // hex digits that the one file must have; empty when not pinned
-	KeepNames bool    // whether the stage sees the files' names, so that they are keyed
+	Param    string
+	Patterns []Value // paths, globs or URLs
+	SHA256   string  // hex digits that the one file must have; empty when not pinned
+	Names    Names   // what the stage sees of the files' names, and so is keyed
 	// Directories says that a directory stands for all regular files below it.
 	Directories bool
 }
+
+// Names says what a stage sees of the names of its files.
+type Names int
+
+const (
+	NamesHidden    Names = iota // nothing: a file may be renamed freely
+	NamesExtension              // the extension, by which many programs tell formats apart
+	NamesKept                   // the path relative to the pipeline file
+)
 
 // A Spec is one stage of a pipeline, ready to be planned.
 type Spec struct {

@@ -404,3 +404,23 @@ func TestSecondCheckoutElsewhere(t *testing.T) {
 		t.Errorf("reason %q", got)
 	}
 }
+
+func TestRecordsAreKeptAndRemoved(t *testing.T) {
+	w := newWorld(t)
+	w.run("read lengths total ids")
+	w.run("")
+	state := filepath.Join(w.cache, "state")
+	records, err := engine.Records(state, filepath.Join(w.project, "toy.toml"))
+	if err != nil || len(records) != 2 || !records[0].OK || records[0].Unended || records[0].Run < records[1].Run {
+		t.Fatalf("records %+v, %v", records, err)
+	}
+	if n, err := engine.RemoveRecords(state, time.Now().Add(-time.Hour)); n != 0 || err != nil {
+		t.Errorf("%d recent records removed, %v", n, err)
+	}
+	if n, err := engine.RemoveRecords(state, time.Now().Add(time.Hour)); n != 1 || err != nil {
+		t.Errorf("%d records removed, %v: all but the newest were to go", n, err)
+	}
+	if _, err := w.engine().LastManifest(context.Background(), "total"); err != nil {
+		t.Errorf("the newest result is still to be found: %v", err)
+	}
+}

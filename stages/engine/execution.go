@@ -8,10 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/rs/zerolog"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/disk"
 	"github.com/prismflow/prismflow/artifacts/table"
 	"github.com/prismflow/prismflow/dag"
 	"github.com/prismflow/prismflow/stages"
@@ -44,8 +46,9 @@ func (t *task) prepare(ctx context.Context) (x *execution, err error) {
 			return x, err
 		}
 	}
-	if x.log, err = os.Create(t.run.logPath(t.spec.Name)); err != nil {
-		return x, fmt.Errorf("creating the stage's log: %w", err)
+	// A further attempt adds to the log of the one before.
+	if x.log, err = os.OpenFile(t.run.logPath(t.spec.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666); err != nil {
+		return x, fmt.Errorf("opening the stage's log: %w", err)
 	}
 	x.env = t.environment(x)
 	return x, x.wire(ctx)
@@ -132,6 +135,16 @@ func (x *execution) perform(ctx context.Context) error {
 		},
 	}
 	return nil
+}
+
+// withRemedy turns a full disk that the stage met in its own directory, which is
+// on the cache's disk, into the error that says what to do.
+func (x *execution) withRemedy(err error) error {
+	var told *disk.SpaceError
+	if errors.Is(err, syscall.ENOSPC) && !errors.As(err, &told) {
+		return &disk.SpaceError{Path: x.workspace, Err: err}
+	}
+	return err
 }
 
 // collect checks and keeps what the stage wrote.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/prismflow/prismflow/artifacts"
@@ -36,8 +37,11 @@ func request(spec stages.Spec, results map[string]map[string]artifacts.Output, s
 		}
 		for _, file := range sources[source.Param].files {
 			fd := artifacts.FileDigest{Digest: file.Digest}
-			if source.KeepNames {
+			switch source.Names {
+			case stages.NamesKept:
 				fd.Name = file.Name
+			case stages.NamesExtension:
+				fd.Name = filepath.Ext(file.Path)
 			}
 			r.Files[source.Param] = append(r.Files[source.Param], fd)
 		}

@@ -45,6 +45,31 @@ func Records(stateDir, path string) ([]Record, error) {
 	return records, nil
 }
 
+// RemoveRecords removes the records, events and logs of runs that began before
+// a time, and says how many. It never removes the newest run of a pipeline
+// file, by which its results are found and explained.
+func RemoveRecords(stateDir string, before time.Time) (int, error) {
+	records, err := Records(stateDir, "")
+	if err != nil {
+		return 0, err
+	}
+	limit := before.UTC().Format(runTime)
+	newest := map[string]bool{}
+	removed := 0
+	for _, record := range records {
+		first := !newest[record.Path]
+		newest[record.Path] = true
+		if first && !record.Unended || record.Run >= limit {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(stateDir, "runs", record.Run)); err != nil {
+			return removed, fmt.Errorf("removing the record of run %s: %w", record.Run, err)
+		}
+		removed++
+	}
+	return removed, nil
+}
+
 // readRecord reads one run's record; of a run that did not end there is what
 // was written when it began.
 func readRecord(dir string) Record {

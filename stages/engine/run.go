@@ -107,13 +107,16 @@ func (e *Engine) resolver(statusOnly bool) sourceResolver {
 	}
 }
 
+// runTime is how a run's name begins: with the time at which it began.
+const runTime = "20060102-150405"
+
 // newRunID is a name that sorts by time and does not repeat.
 func newRunID(now time.Time) (string, error) {
 	var random [3]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return "", err
 	}
-	return now.UTC().Format("20060102-150405-") + hex.EncodeToString(random[:]), nil
+	return now.UTC().Format(runTime) + "-" + hex.EncodeToString(random[:]), nil
 }
 
 func (r *run) close() {

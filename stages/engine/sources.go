@@ -72,7 +72,7 @@ func (s *sourceResolver) addLocal(ctx context.Context, r *resolvedSource, text, 
 			return err
 		}
 		name := text
-		if spec.KeepNames {
+		if spec.Names == stages.NamesKept {
 			name = relativeName(path, base)
 		} else if path != absolute(text, base) {
 			name = filepath.Base(path) // of a glob: what tells its files apart

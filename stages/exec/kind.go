@@ -146,11 +146,11 @@ const (
 func (c *command) Sources() []stages.SourceSpec {
 	var sources []stages.SourceSpec
 	if len(c.files) > 0 {
-		sources = append(sources, stages.SourceSpec{Param: filesParam, Patterns: c.files, KeepNames: true, Directories: true})
+		sources = append(sources, stages.SourceSpec{Param: filesParam, Patterns: c.files, Names: stages.NamesKept, Directories: true})
 	}
 	for _, in := range c.inputs {
 		if in.file != nil {
-			sources = append(sources, stages.SourceSpec{Param: inputPrefix + in.name, Patterns: []stages.Value{*in.file}})
+			sources = append(sources, stages.SourceSpec{Param: inputPrefix + in.name, Patterns: []stages.Value{*in.file}, Names: stages.NamesExtension})
 		}
 	}
 	return sources
