@@ -119,7 +119,7 @@ func (x *execution) perform(ctx context.Context) error {
 		// For the log alone: those who listen hear of it when the stage ends.
 		failure := zerolog.New(x.console()).With().Timestamp().Logger()
 		failure.Error().Msg(err.Error())
-		return err
+		return x.withRemedy(err)
 	}
 	if err := ctx.Err(); err != nil {
 		return err

@@ -73,10 +73,10 @@ func RemoveRecords(stateDir string, before time.Time) (int, error) {
 // readRecord reads one run's record; of a run that did not end there is what
 // was written when it began.
 func readRecord(dir string) Record {
-	record := Record{Report: Report{Run: filepath.Base(dir)}, Unended: true}
+	var record Record
 	data, err := os.ReadFile(filepath.Join(dir, recordName))
-	if err == nil && json.Unmarshal(data, &record) != nil {
-		record = Record{Report: Report{Run: filepath.Base(dir)}, Unended: true}
+	if err != nil || json.Unmarshal(data, &record) != nil {
+		return Record{Report: Report{Run: filepath.Base(dir)}, Unended: true}
 	}
 	return record
 }

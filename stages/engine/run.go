@@ -108,7 +108,7 @@ func (e *Engine) resolver(statusOnly bool) sourceResolver {
 }
 
 // runTime is how a run's name begins: with the time at which it began.
-const runTime = "20060102-150405"
+const runTime = "20060102-150405.000"
 
 // newRunID is a name that sorts by time and does not repeat.
 func newRunID(now time.Time) (string, error) {
