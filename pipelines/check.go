@@ -1,0 +1,227 @@
+package pipelines
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/prismflow/prismflow/stages"
+)
+
+// A checker turns a document into a pipeline and collects what is wrong.
+type checker struct {
+	opts    Options
+	path    string // as Pipeline.Path
+	dir     string // as Pipeline.Dir
+	workDir string
+	doc     *document
+
+	params      map[string]*parameter
+	order       []*parameter // as they stand in the file
+	diagnostics []Diagnostic
+	suggested   int
+}
+
+func (c *checker) add(d Diagnostic) { c.diagnostics = append(c.diagnostics, d) }
+
+func (c *checker) errorAt(at int, format string, args ...any) {
+	c.add(c.doc.diagnostic(at, Error, fmt.Sprintf(format, args...)))
+}
+
+func (c *checker) warnAt(at int, format string, args ...any) {
+	c.add(c.doc.diagnostic(at, Warning, fmt.Sprintf(format, args...)))
+}
+
+// maxSuggestions bounds the time that a thoroughly wrong file takes: each
+// suggestion is a comparison with every known name.
+const maxSuggestions = 100
+
+// suggest is stages.Suggest within bounds.
+func (c *checker) suggest(name string, known []string) string {
+	if c.suggested == maxSuggestions || len(name) > maxNameShown {
+		return ""
+	}
+	c.suggested++
+	return stages.Suggest(name, known)
+}
+
+// topLevel are the keys that a pipeline file may have.
+var topLevel = []string{"name", "description", "params", "cache", "stages", "include"}
+
+func (c *checker) check() (*Pipeline, error) {
+	p := &Pipeline{Name: nameOf(c.path), Path: c.path, Dir: c.dir}
+	c.readParams()
+	c.checkOverrides()
+	for _, param := range c.order {
+		c.resolve(param)
+		p.Params = append(p.Params, param.Parameter)
+	}
+	for _, n := range c.doc.root.order {
+		c.topLevelKey(p, n)
+	}
+	if c.doc.root.child("stages") == nil {
+		c.errorAt(0, "a pipeline needs stages: add a table [stages.NAME] with a kind")
+	}
+	for _, param := range c.order {
+		if !param.used {
+			c.warnAt(param.node.key, "parameter %s is used nowhere", param.Name)
+		}
+	}
+	return c.result(p)
+}
+
+func (c *checker) result(p *Pipeline) (*Pipeline, error) {
+	list := sortDiagnostics(c.diagnostics)
+	if hasError(list) {
+		return nil, &Invalid{Path: c.doc.file, Diagnostics: list}
+	}
+	p.Warnings = list
+	return p, nil
+}
+
+func (c *checker) topLevelKey(p *Pipeline, n *node) {
+	switch n.name {
+	case "name":
+		if text, ok := c.text(n); ok {
+			p.Name = text
+			if !pipelinePattern.MatchString(text) {
+				c.errorAt(n.value, "name: %q is no name for a pipeline: use letters, digits, _, . and -", clip(text))
+			}
+		}
+	case "description":
+		p.Description, _ = c.text(n)
+	case "params": // read before
+	case "cache":
+		p.Cache = c.readCache()
+	case "stages":
+		p.Stages = c.readStages()
+	case "include":
+		c.errorAt(n.key, "include is not supported yet: write the shared stages into this file")
+	default:
+		c.errorAt(n.key, "unknown key %q%s", clip(n.name), c.suggest(n.name, topLevel))
+	}
+}
+
+// table is a top-level table, when the file has it.
+func (c *checker) table(name string) (map[string]any, *node, bool) {
+	n := c.doc.root.child(name)
+	if n == nil {
+		return nil, nil, false
+	}
+	table, ok := c.doc.values[name].(map[string]any)
+	if !ok {
+		c.errorAt(n.key, "%s must be a table, not %s", name, describe(c.doc.values[name]))
+	}
+	return table, n, ok
+}
+
+// text is the string of a top-level key.
+func (c *checker) text(n *node) (string, bool) {
+	v := plain(c.expand(c.doc.values[n.name], n))
+	text, ok := v.(string)
+	if !ok {
+		c.errorAt(n.value, "%s must be a string, not %s", n.name, describe(v))
+	}
+	return text, ok
+}
+
+var cacheKeys = []string{"dir", "remotes"}
+
+func (c *checker) readCache() CacheConfig {
+	var config CacheConfig
+	table, n, ok := c.table("cache")
+	if !ok {
+		return config
+	}
+	for _, child := range n.order {
+		value := c.expand(table[child.name], child)
+		switch child.name {
+		case "dir":
+			config.Dir = c.cacheDir(value, child)
+		case "remotes":
+			config.Remotes, _ = c.strings(child, plain(value), "cache.remotes")
+			c.warnAt(child.key, "cache.remotes is not used yet: results stay in the local cache")
+		default:
+			c.errorAt(child.key, "cache: unknown key %q%s", clip(child.name), c.suggest(child.name, cacheKeys))
+		}
+	}
+	return config
+}
+
+func (c *checker) cacheDir(value any, n *node) string {
+	settled := c.settle(value, true)
+	dir, ok := settled.V.(string)
+	switch {
+	case !ok || dir == "":
+		c.errorAt(n.value, "cache.dir must be a directory, not %s", describe(settled.V))
+		return ""
+	case filepath.IsAbs(dir):
+		return filepath.Clean(dir)
+	}
+	return filepath.Join(settled.Base, dir)
+}
+
+// strings is a value that must be a list of strings; one string stands for a
+// list of one.
+func (c *checker) strings(n *node, v any, name string) ([]string, bool) {
+	if text, ok := v.(string); ok {
+		return []string{text}, true
+	}
+	items, ok := v.([]any)
+	if !ok {
+		c.errorAt(n.value, "%s must be a list of strings, not %s", name, describe(v))
+		return nil, false
+	}
+	var list []string
+	for i, item := range items {
+		text, isText := item.(string)
+		if !isText {
+			c.errorAt(n.element(i).value, "%s must be a list of strings; this is %s", name, describe(item))
+			ok = false
+		}
+		list = append(list, text)
+	}
+	return list, ok
+}
+
+// describe names a value for a message.
+func describe(v any) string {
+	switch v := v.(type) {
+	case string:
+		return fmt.Sprintf("the string %q", clip(v))
+	case int64, float64:
+		return fmt.Sprintf("the number %v", v)
+	case bool:
+		return fmt.Sprintf("%v", v)
+	case []any, []map[string]any:
+		return "a list"
+	case map[string]any:
+		return "a table"
+	}
+	return clip(fmt.Sprint(v))
+}
+
+// given says of a key's raw value which parameter made it what it is, as a
+// remedy behind a message about it.
+func (c *checker) given(raw any) string {
+	text, ok := raw.(string)
+	if !ok {
+		return ""
+	}
+	name, isReference := strings.CutPrefix(text, opening)
+	name = strings.TrimSuffix(name, "}")
+	p := c.params[name]
+	switch {
+	case !isReference || p == nil:
+		return ""
+	case p.Overridden:
+		return fmt.Sprintf("; the value is that of -p %s", name)
+	case p.Value == "":
+		return fmt.Sprintf("; set it with -p %s=…", name)
+	}
+	return fmt.Sprintf("; the value is that of parameter %s at %d:%d", name, p.Line, p.Column)
+}
+
+func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

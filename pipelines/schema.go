@@ -1,0 +1,191 @@
+package pipelines
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/prismflow/prismflow/stages"
+)
+
+// object is a JSON object. Its keys are written sorted, so that a schema is the
+// same each time.
+type object = map[string]any
+
+// JSONSchema describes pipeline files made of the registry's kinds as a JSON
+// Schema (2020-12), for editors that complete and check TOML by one. It says of
+// one file what can be said of each value alone: references, columns, cycles
+// and parameters' values are checked by Load.
+func JSONSchema(registry stages.Registry) ([]byte, error) {
+	defs := object{
+		"parameter": object{"type": "string", "pattern": `\$\{params\.[a-z][a-z0-9_]*\}`, "description": "the value of a parameter: ${params.NAME}"},
+		"input":     object{"type": "string", "pattern": `^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$|\$\{params\.`, "description": "another stage's output: <stage>.<output>"},
+	}
+	var names []any
+	var perKind []any
+	for _, kind := range registry.Kinds() {
+		names = append(names, kind.Name)
+		defs["stage:"+kind.Name] = kindSchema(kind)
+		perKind = append(perKind, object{
+			"if":   object{"properties": object{"kind": object{"const": kind.Name}}, "required": []any{"kind"}},
+			"then": object{"$ref": "#/$defs/stage:" + kind.Name},
+		})
+	}
+	stage := object{
+		"type":       "object",
+		"required":   []any{"kind"},
+		"properties": object{"kind": withDoc(object{"anyOf": []any{object{"enum": names}, ref("parameter")}}, "what the stage does")},
+		"allOf":      perKind,
+	}
+	return json.MarshalIndent(object{
+		"$schema":              "https://json-schema.org/draft/2020-12/schema",
+		"title":                "prismflow pipeline",
+		"type":                 "object",
+		"required":             []any{"stages"},
+		"additionalProperties": false,
+		"properties": object{
+			"name":        object{"type": "string", "pattern": pipelinePattern.String(), "description": "of the pipeline; the file's name when it is left out"},
+			"description": object{"type": "string"},
+			"params":      paramsSchema(),
+			"cache":       cacheSchema(),
+			"stages": object{
+				"type":                 "object",
+				"minProperties":        1,
+				"propertyNames":        object{"pattern": namePattern.String()},
+				"additionalProperties": stage,
+			},
+		},
+		"$defs": defs,
+	}, "", "  ")
+}
+
+func ref(name string) object { return object{"$ref": "#/$defs/" + name} }
+
+func withDoc(schema object, doc string) object {
+	if doc != "" {
+		schema["description"] = doc
+	}
+	return schema
+}
+
+func paramsSchema() object {
+	scalar := []any{"string", "number", "boolean"}
+	return object{
+		"type":          "object",
+		"description":   "parameters with their defaults; override with -p name=value, use as ${params.name}",
+		"propertyNames": object{"pattern": namePattern.String()},
+		"additionalProperties": object{"anyOf": []any{
+			object{"type": scalar},
+			object{"type": "array", "items": object{"type": scalar}},
+		}},
+	}
+}
+
+func cacheSchema() object {
+	return object{
+		"type":                 "object",
+		"description":          "where results are kept",
+		"additionalProperties": false,
+		"properties": object{
+			"dir":     object{"type": "string", "description": "directory, relative to the pipeline file"},
+			"remotes": object{"type": "array", "items": object{"type": "string"}, "description": "URLs of shared caches, in the order in which they are asked"},
+		},
+	}
+}
+
+// kindSchema describes the table of a stage of one kind.
+func kindSchema(kind stages.Kind) object {
+	properties := commonSchema()
+	properties["kind"] = withDoc(object{"const": kind.Name}, kind.Summary)
+	required := []any{"kind"}
+	for _, port := range kind.Inputs {
+		properties[port.Name] = withDoc(ref("input"), port.Doc)
+		if !port.Optional {
+			required = append(required, port.Name)
+		}
+	}
+	for _, param := range kind.Params {
+		properties[param.Name] = paramSchema(param)
+		if param.Required {
+			required = append(required, param.Name)
+		}
+	}
+	schema := object{"type": "object", "required": required, "additionalProperties": false, "properties": properties}
+	return withDoc(schema, strings.TrimSpace(kind.Summary+"\n\n"+kind.Doc))
+}
+
+// commonSchema describes the keys that every stage may have.
+func commonSchema() object {
+	text := object{"type": "string"}
+	return object{
+		"after":   withDoc(object{"anyOf": []any{text, object{"type": "array", "items": text}}}, "stages that must have ended well before"),
+		"timeout": withDoc(object{"type": "string"}, "longest time of one attempt, such as \"90m\""),
+		"retries": withDoc(orParameter(object{"type": "integer", "minimum": 0, "maximum": maxRetries}), "attempts after a failed one"),
+		"cache":   withDoc(orParameter(object{"type": "boolean"}), "false: run every time"),
+		"resources": object{
+			"type":                 "object",
+			"description":          "what the stage takes of the machine while it runs",
+			"additionalProperties": false,
+			"properties": object{
+				"cpu":    withDoc(orParameter(object{"type": "integer", "minimum": 1}), "processors"),
+				"gpu":    withDoc(orParameter(object{"type": "integer", "minimum": 0}), "graphics processors"),
+				"memory": withDoc(object{"type": []any{"string", "integer"}}, "such as \"4GiB\", or bytes"),
+			},
+		},
+	}
+}
+
+func orParameter(schema object) object { return object{"anyOf": []any{schema, ref("parameter")}} }
+
+// paramSchema describes one parameter of a kind.
+func paramSchema(p stages.Param) object {
+	element := object{}
+	typ, isList := listOf(p.Type)
+	switch typ {
+	case "table":
+		element["type"] = "object"
+	case "path":
+		element["type"] = "string"
+	default:
+		element["type"] = typ
+	}
+	if p.Enum != nil {
+		element["enum"] = p.Enum
+	}
+	if p.Min != nil {
+		element["minimum"] = *p.Min
+	}
+	if p.Max != nil {
+		element["maximum"] = *p.Max
+	}
+	choices := []any{element}
+	if isList || typ == "path" {
+		choices = append(choices, object{"type": "array", "items": orParameter(element)})
+	}
+	if element["type"] != "string" || p.Enum != nil {
+		choices = append(choices, ref("parameter"))
+	}
+	schema := element
+	if len(choices) > 1 {
+		schema = object{"anyOf": choices}
+	}
+	if p.Default != nil {
+		schema["default"] = p.Default
+	}
+	return withDoc(schema, paramDoc(p))
+}
+
+// listOf splits the type of a list from that of its elements.
+func listOf(typ string) (element string, isList bool) {
+	switch typ {
+	case "strings", "integers", "numbers", "booleans", "paths", "tables":
+		return strings.TrimSuffix(typ, "s"), true
+	}
+	return typ, false
+}
+
+func paramDoc(p stages.Param) string {
+	if p.Unit == "" {
+		return p.Doc
+	}
+	return p.Doc + " (" + p.Unit + ")"
+}
