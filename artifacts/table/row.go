@@ -156,8 +156,12 @@ func sliceCodec(t reflect.Type, f rowField) (codec, error) {
 }
 
 func noColumnType(t reflect.Type) error {
-	if k := t.Kind(); k == reflect.Int || k == reflect.Uint {
-		return fmt.Errorf("%s depends on the machine; use %s64", t, k)
+	element := t
+	if t.Kind() == reflect.Slice {
+		element = t.Elem()
+	}
+	if k := element.Kind(); k == reflect.Int || k == reflect.Uint {
+		return fmt.Errorf("the size of %s depends on the machine; use %s64", element, k)
 	}
 	return fmt.Errorf("no column type for %s", t)
 }

@@ -54,6 +54,12 @@ func export(w io.Writer, f *table.File) (err error) {
 		parquet.WithCompression(compress.Codecs.Zstd),
 		parquet.WithVersion(parquet.V2_6), // nanoseconds and unsigned 32 bits as they are
 	)
+	for _, field := range schema.Fields() { // one by one, since the library's error names none
+		one := arrow.NewSchema([]arrow.Field{field}, nil)
+		if _, err := pqarrow.ToParquet(one, properties, pqarrow.NewArrowWriterProperties()); err != nil {
+			return fmt.Errorf("column %q: %w", field.Name, err)
+		}
+	}
 	out, err := pqarrow.NewFileWriter(schema, onlyWriter{w}, properties, pqarrow.NewArrowWriterProperties())
 	if err != nil {
 		return err
@@ -121,17 +127,20 @@ func plainRecord(schema *arrow.Schema, record arrow.Record) (arrow.Record, error
 // plainData gives data the type plainType(its type). Data is as a table's
 // records have it: no offset, and nothing to release.
 func plainData(data arrow.ArrayData, dt arrow.DataType) (arrow.ArrayData, error) {
-	if arrow.TypeEqual(data.DataType(), dt) {
-		return data, nil
+	switch t := dt.(type) {
+	case *arrow.ListType:
+		return plainList(data, t)
+	case *arrow.StructType:
+		return plainStruct(data, t)
 	}
-	if list, ok := dt.(*arrow.ListType); ok {
-		return plainList(data, list)
-	}
-	fields := dt.(*arrow.StructType).Fields()
-	children := make([]arrow.ArrayData, len(fields))
+	return data, nil
+}
+
+func plainStruct(data arrow.ArrayData, dt *arrow.StructType) (arrow.ArrayData, error) {
+	children := make([]arrow.ArrayData, dt.NumFields())
 	for i, child := range data.Children() {
 		var err error
-		if children[i], err = plainData(child, fields[i].Type); err != nil {
+		if children[i], err = plainData(child, dt.Field(i).Type); err != nil {
 			return nil, err
 		}
 	}

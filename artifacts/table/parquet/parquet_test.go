@@ -3,11 +3,14 @@ package parquet_test
 import (
 	"bytes"
 	"context"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/ipc"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/apache/arrow/go/v17/parquet/file"
 	"github.com/apache/arrow/go/v17/parquet/pqarrow"
@@ -164,4 +167,107 @@ func list[T any](s []T) []any {
 		out = append(out, x)
 	}
 	return out
+}
+
+// Files that others wrote: every kind of list, lists within lists and structs,
+// and elements below nulls.
+func TestForeignListsReadBack(t *testing.T) {
+	fixed := arrow.FixedSizeListOf(2, arrow.PrimitiveTypes.Float32)
+	fields := []arrow.Field{
+		{Name: "large", Type: arrow.LargeListOf(arrow.BinaryTypes.String), Nullable: true},
+		{Name: "required", Type: arrow.ListOfNonNullable(arrow.PrimitiveTypes.Int32)},
+		{Name: "nested", Type: arrow.ListOf(fixed), Nullable: true},
+		{Name: "struct", Type: arrow.StructOf(arrow.Field{Name: "v", Type: fixed, Nullable: true}), Nullable: true},
+		{Name: "word", Type: &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String}, Nullable: true},
+		{Name: "when", Type: &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}, Nullable: true},
+		{Name: "decimal", Type: &arrow.Decimal128Type{Precision: 10, Scale: 2}, Nullable: true},
+		{Name: "map", Type: arrow.MapOf(arrow.BinaryTypes.String, arrow.PrimitiveTypes.Int64), Nullable: true},
+		{Name: "half", Type: arrow.FixedWidthTypes.Float16, Nullable: true},
+	}
+	const rows = `[
+{"large":["a","b"],"required":[1],"nested":[[1,2],[3,4]],"struct":{"v":[5,6]},"word":"red","when":"2020-02-29 01:02:03.000004Z","decimal":"1.25","map":[{"key":"k","value":1}],"half":1.5},
+{"required":[]},
+{"large":[],"required":[2,3],"nested":[null,[7,8]],"struct":{"v":null},"word":"green"},
+{"large":[null,"c"],"required":[4],"nested":[[9,10]],"struct":{"v":[11,12]},"word":"red"}]`
+	path := writeForeign(t, fields, rows)
+	got := readParquet(t, path)
+	var before, after bytes.Buffer
+	if err := table.WriteJSONRows(&before, path, -1); err != nil {
+		t.Fatal(err)
+	}
+	again := filepath.Join(t.TempDir(), "again.arrow")
+	writeRecords(t, again, got)
+	if err := table.WriteJSONRows(&after, again, -1); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before.String(), after.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestElementsBelowNullsAreLeftOut(t *testing.T) {
+	offsets, elements := []int32{0, 1, 2, 4}, []int32{7, 99, 8, 9, 100}
+	child := array.NewData(arrow.PrimitiveTypes.Int32, len(elements),
+		[]*memory.Buffer{nil, memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(elements))}, nil, 0, 0)
+	dt := arrow.ListOf(arrow.PrimitiveTypes.Int32)
+	data := array.NewData(dt, 3, []*memory.Buffer{memory.NewBufferBytes([]byte{0b101}), memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(offsets))},
+		[]arrow.ArrayData{child}, array.UnknownNullCount, 0)
+	schema := arrow.NewSchema([]arrow.Field{{Name: "x", Type: dt, Nullable: true}}, nil)
+	path := filepath.Join(t.TempDir(), "x.arrow")
+	writeRecords(t, path, array.NewTableFromRecords(schema, []arrow.Record{array.NewRecord(schema, []arrow.Array{array.MakeFromData(data)}, 3)}))
+	want := []any{list([]int32{7}), nil, list([]int32{8, 9})}
+	if diff := cmp.Diff(want, values(t, readParquet(t, path), "x")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEmptyTable(t *testing.T) {
+	got := export(t, []struct {
+		X int32 `arrow:"x"`
+	}{})
+	if got.NumRows() != 0 || got.NumCols() != 1 {
+		t.Errorf("%d rows of %d columns", got.NumRows(), got.NumCols())
+	}
+}
+
+func TestUnknownTypeIsAnError(t *testing.T) {
+	path := writeForeign(t, []arrow.Field{{Name: "x", Type: arrow.FixedWidthTypes.Duration_ms}}, `[{"x":"5ms"}]`)
+	err := parquet.Write(&bytes.Buffer{}, path)
+	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), `column "x"`) {
+		t.Error(err)
+	}
+}
+
+func writeForeign(t *testing.T, fields []arrow.Field, rows string) string {
+	t.Helper()
+	schema := arrow.NewSchema(fields, nil)
+	record, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(rows))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "foreign.arrow")
+	writeRecords(t, path, array.NewTableFromRecords(schema, []arrow.Record{record}))
+	return path
+}
+
+func writeRecords(t *testing.T, path string, rows arrow.Table) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w, err := ipc.NewFileWriter(f, ipc.WithSchema(rows.Schema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := array.NewTableReader(rows, rows.NumRows())
+	for records.Next() {
+		if err := w.Write(records.Record()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
