@@ -32,9 +32,10 @@ type CacheConfig struct {
 
 // Options are what a pipeline file is read with.
 type Options struct {
-	Registry  stages.Registry
-	Params    map[string]string // what the caller gives for parameters, as text
-	WorkDir   string            // what paths in Params are relative to; empty for the process's own
+	Registry stages.Registry
+	Params   map[string]string // what the caller gives for parameters, as text
+	WorkDir  string            // what the path given to Load and those in Params are relative to; empty for the process's own
+
 	LookupEnv func(string) (string, bool)
 }
 
@@ -55,8 +56,8 @@ func Load(path string, opts Options) (*Pipeline, error) {
 			return nil, fmt.Errorf("there is no embedded pipeline %s%s", name, stages.Suggest(name, EmbeddedNames()))
 		}
 	} else {
-		if c.path, err = filepath.Abs(path); err != nil {
-			return nil, fmt.Errorf("finding %s: %w", path, err)
+		if !filepath.IsAbs(path) {
+			c.path = filepath.Join(workDir, path)
 		}
 		c.dir = filepath.Dir(c.path)
 		if data, err = readFile(c.path); err != nil {

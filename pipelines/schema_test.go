@@ -1,0 +1,271 @@
+package pipelines
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/prismflow/prismflow/stages"
+)
+
+// A validator understands as much of JSON Schema as JSONSchema uses, and fails
+// the test on any other word.
+type validator struct {
+	t    *testing.T
+	root object
+}
+
+var schemaWords = []string{"$schema", "$defs", "$ref", "title", "description", "default", "type", "const", "enum", "pattern",
+	"minimum", "maximum", "minProperties", "properties", "required", "additionalProperties", "propertyNames", "items", "anyOf", "allOf", "if", "then"}
+
+func newValidator(t *testing.T, registry stages.Registry) validator {
+	t.Helper()
+	data, err := JSONSchema(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := validator{t: t}
+	if err := json.Unmarshal(data, &v.root); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// validate lists what in a document breaks the schema.
+func (v validator) validate(path string, value any, schema any) []string {
+	s, ok := schema.(object)
+	if !ok {
+		if schema == false {
+			return []string{path + ": not allowed"}
+		}
+		return nil
+	}
+	var errs []string
+	fail := func(format string, args ...any) { errs = append(errs, path+": "+fmt.Sprintf(format, args...)) }
+	for word, rule := range s {
+		if !slices.Contains(schemaWords, word) {
+			v.t.Fatalf("the schema uses %s, which this test does not know", word)
+		}
+		switch word {
+		case "$ref":
+			name, found := strings.CutPrefix(rule.(string), "#/$defs/")
+			def, exists := v.root["$defs"].(object)[name]
+			if !found || !exists {
+				v.t.Fatalf("%s refers to nothing", rule)
+			}
+			errs = append(errs, v.validate(path, value, def)...)
+		case "type":
+			types, many := rule.([]any)
+			if !many {
+				types = []any{rule}
+			}
+			if !slices.ContainsFunc(types, func(t any) bool { return hasType(value, t.(string)) }) {
+				fail("is not of type %v", rule)
+			}
+		case "const":
+			if value != rule {
+				fail("is not %v", rule)
+			}
+		case "enum":
+			if !slices.Contains(rule.([]any), value) {
+				fail("is none of %v", rule)
+			}
+		case "pattern":
+			if text, ok := value.(string); ok && !regexp.MustCompile(rule.(string)).MatchString(text) {
+				fail("does not match %s", rule)
+			}
+		case "minimum":
+			if x, ok := value.(float64); ok && x < rule.(float64) {
+				fail("is below %v", rule)
+			}
+		case "maximum":
+			if x, ok := value.(float64); ok && x > rule.(float64) {
+				fail("is above %v", rule)
+			}
+		case "anyOf":
+			if !slices.ContainsFunc(rule.([]any), func(sub any) bool { return v.validate(path, value, sub) == nil }) {
+				fail("fits no choice")
+			}
+		case "allOf":
+			for _, sub := range rule.([]any) {
+				errs = append(errs, v.validate(path, value, sub)...)
+			}
+		case "if":
+			if v.validate(path, value, rule) == nil {
+				errs = append(errs, v.validate(path, value, s["then"])...)
+			}
+		case "items":
+			list, _ := value.([]any)
+			for i, item := range list {
+				errs = append(errs, v.validate(fmt.Sprintf("%s[%d]", path, i), item, rule)...)
+			}
+		}
+	}
+	if table, ok := value.(object); ok {
+		errs = append(errs, v.table(path, table, s)...)
+	}
+	return errs
+}
+
+func (v validator) table(path string, table, s object) []string {
+	var errs []string
+	properties, _ := s["properties"].(object)
+	for name, item := range table {
+		inside := path + "." + name
+		if rule, ok := properties[name]; ok {
+			errs = append(errs, v.validate(inside, item, rule)...)
+		} else if rule, ok := s["additionalProperties"]; ok {
+			errs = append(errs, v.validate(inside, item, rule)...)
+		}
+		if rule, ok := s["propertyNames"]; ok {
+			errs = append(errs, v.validate(inside+" (name)", name, rule)...)
+		}
+	}
+	required, _ := s["required"].([]any)
+	for _, name := range required {
+		if _, ok := table[name.(string)]; !ok {
+			errs = append(errs, fmt.Sprintf("%s: has no %s", path, name))
+		}
+	}
+	if least, ok := s["minProperties"].(float64); ok && len(table) < int(least) {
+		errs = append(errs, path+": is empty")
+	}
+	return errs
+}
+
+func hasType(value any, typ string) bool {
+	switch value := value.(type) {
+	case string:
+		return typ == "string"
+	case bool:
+		return typ == "boolean"
+	case float64:
+		return typ == "number" || typ == "integer" && value == float64(int64(value))
+	case []any:
+		return typ == "array"
+	case object:
+		return typ == "object"
+	}
+	return false
+}
+
+// asJSON is a TOML text as an editor's schema check sees it.
+func asJSON(t *testing.T, text string) any {
+	t.Helper()
+	values, failure := decode(text)
+	if failure != nil {
+		t.Fatal(failure.Message)
+	}
+	data, err := json.Marshal(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestJSONSchemaAccepts(t *testing.T) {
+	v := newValidator(t, toys(t))
+	for _, text := range []string{whole, oneStage, many(3)} {
+		if errs := v.validate("", asJSON(t, text), v.root); errs != nil {
+			t.Errorf("%v in:\n%s", errs, text)
+		}
+	}
+}
+
+func TestJSONSchemaRefuses(t *testing.T) {
+	v := newValidator(t, toys(t))
+	for name, text := range map[string]string{
+		"no stages":         "name = \"x\"\n",
+		"empty stages":      "[stages]\n",
+		"unknown key":       "naem = \"x\"\n" + oneStage,
+		"unknown kind":      "[stages.x]\nkind = \"nothing\"\n",
+		"no kind":           "[stages.x]\nwords = \"a.b\"\n",
+		"stage name":        "[stages.X]\nkind = \"exec\"\ncommand = [\"true\"]\noutputs = {}\n",
+		"unknown stage key": oneStage + "mood = 1\n",
+		"wrong type":        oneStage + "rate = true\n",
+		"too large":         oneStage + "rate = 2\n",
+		"not of the enum":   oneStage + "mode = \"slwo\"\n",
+		"missing input":     "[stages.x]\nkind = \"text.top\"\ncount = 1\n",
+		"missing parameter": "[stages.x]\nkind = \"text.top\"\nwords = \"a.b\"\n",
+		"no reference":      "[stages.x]\nkind = \"text.top\"\nwords = \"ab\"\ncount = 1\n",
+		"resources":         oneStage + "resources = { gpus = 1 }\n",
+		"retries":           oneStage + "retries = -1\n",
+		"nested parameter":  "[params]\na = [[1]]\n" + oneStage,
+		"cache":             "[cache]\ndri = \"x\"\n" + oneStage,
+	} {
+		if v.validate("", asJSON(t, text), v.root) == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// TestJSONSchemaIsComplete checks that every kind is there with all its keys,
+// documented, and that no kind takes a key that every stage has.
+func TestJSONSchemaIsComplete(t *testing.T) {
+	registry := toys(t)
+	v := newValidator(t, registry)
+	for _, kind := range registry.Kinds() {
+		def, ok := v.root["$defs"].(object)["stage:"+kind.Name].(object)
+		if !ok {
+			t.Fatalf("%s is missing", kind.Name)
+		}
+		properties := def["properties"].(object)
+		for _, p := range kind.Params {
+			schema, ok := properties[p.Name].(object)
+			if !ok || schema["description"] == nil {
+				t.Errorf("%s.%s is missing or not documented", kind.Name, p.Name)
+			}
+			if p.Default != nil && schema["default"] == nil {
+				t.Errorf("%s.%s has no default", kind.Name, p.Name)
+			}
+		}
+		for _, port := range kind.Inputs {
+			if properties[port.Name] == nil {
+				t.Errorf("%s.%s is missing", kind.Name, port.Name)
+			}
+		}
+	}
+}
+
+func TestDescribeKind(t *testing.T) {
+	kind, _ := toys(t).Kind("text.tokens")
+	var got bytes.Buffer
+	if err := DescribeKind(&got, kind); err != nil {
+		t.Fatal(err)
+	}
+	const golden = "testdata/tokens.txt"
+	if *update {
+		if err := os.WriteFile(golden, got.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, os.ErrClosed }
+
+func TestDescribeKindTellsOfItsWriter(t *testing.T) {
+	kind, _ := toys(t).Kind("text.tokens")
+	if err := DescribeKind(fullDisk{}, kind); err == nil {
+		t.Error("no error")
+	}
+}

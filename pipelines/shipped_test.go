@@ -1,0 +1,145 @@
+package pipelines_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prismflow/prismflow/pipelines"
+	"github.com/prismflow/prismflow/stages"
+	"github.com/prismflow/prismflow/stages/kinds"
+)
+
+func allKinds(t *testing.T) stages.Registry {
+	t.Helper()
+	registry, err := kinds.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return registry
+}
+
+// given are the parameters that a shipped pipeline does not run without.
+var given = map[string]map[string]string{
+	"amazon.toml":    {"reviews": "reviews.json.gz", "metadata": "meta.json.gz"},
+	"sequences.toml": {"file": "Beauty.txt"},
+}
+
+func TestShippedPipelines(t *testing.T) {
+	names := pipelines.EmbeddedNames()
+	for _, name := range []string{"amazon.toml", "beauty.toml", "demo.toml", "home.toml", "sequences.toml", "sports.toml"} {
+		if !slices.Contains(names, name) {
+			t.Errorf("%s is not shipped", name)
+		}
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			p, err := pipelines.Load(pipelines.EmbeddedPrefix+name, pipelines.Options{Registry: allKinds(t), Params: given[name]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(p.Warnings) > 0 {
+				t.Errorf("warnings: %v", p.Warnings)
+			}
+			if p.Name+".toml" != name || p.Description == "" {
+				t.Errorf("is named %s, described %q", p.Name, p.Description)
+			}
+			text, _ := pipelines.Embedded(name)
+			if len(p.Params) == 0 || !strings.Contains(string(text), "evaluate") {
+				t.Error("has no parameters, or is not evaluated")
+			}
+		})
+	}
+}
+
+func TestWhatHasToBeGivenIsSaid(t *testing.T) {
+	_, err := pipelines.Load("embedded:sequences.toml", pipelines.Options{Registry: allKinds(t)})
+	if err == nil || !strings.Contains(err.Error(), "set it with -p file=…") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestNoKindTakesACommonKey keeps kinds from declaring what every stage has.
+func TestNoKindTakesACommonKey(t *testing.T) {
+	common := []string{"kind", "after", "resources", "timeout", "retries", "cache"}
+	for _, kind := range allKinds(t).Kinds() {
+		for _, port := range kind.Inputs {
+			if slices.Contains(common, port.Name) {
+				t.Errorf("%s has an input %s", kind.Name, port.Name)
+			}
+		}
+		for _, param := range kind.Params {
+			if slices.Contains(common, param.Name) {
+				t.Errorf("%s has a parameter %s", kind.Name, param.Name)
+			}
+		}
+	}
+}
+
+// TestExamplesLoad loads every kind's example, in a pipeline whose other stages
+// are not there.
+func TestExamplesLoad(t *testing.T) {
+	for _, kind := range allKinds(t).Kinds() {
+		if kind.Example == "" {
+			t.Errorf("%s has no example", kind.Name)
+			continue
+		}
+		for _, d := range diagnose(t, kind.Example) {
+			if d.Severity == pipelines.Error && !strings.Contains(d.Message, "there is no stage") && !strings.Contains(d.Message, "there is no parameter") {
+				t.Errorf("%s: %s", kind.Name, d)
+			}
+		}
+	}
+}
+
+func diagnose(t *testing.T, text string) []pipelines.Diagnostic {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "example.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := pipelines.Load(path, pipelines.Options{Registry: allKinds(t)})
+	if err == nil {
+		return p.Warnings
+	}
+	invalid, ok := err.(*pipelines.Invalid)
+	if !ok {
+		t.Fatal(err)
+	}
+	return invalid.Diagnostics
+}
+
+// TestDocumentedPipelines loads every TOML block of the grammar's reference.
+func TestDocumentedPipelines(t *testing.T) {
+	data, err := os.ReadFile("../docs/pipelines.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(data), "```toml\n")[1:]
+	if len(blocks) < 5 {
+		t.Fatalf("there are only %d", len(blocks))
+	}
+	for _, block := range blocks {
+		text, _, _ := strings.Cut(block, "```")
+		if list := diagnose(t, text); len(list) > 0 {
+			t.Errorf("%v in:\n%s", list, text)
+		}
+	}
+}
+
+// TestDocumentedDiagnostics checks that the reference quotes the golden file.
+func TestDocumentedDiagnostics(t *testing.T) {
+	doc, err := os.ReadFile("../docs/pipelines.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden, err := os.ReadFile("testdata/five.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.ReplaceAll(string(golden), "testdata/", ""); !strings.Contains(string(doc), want) {
+		t.Errorf("the reference does not say:\n%s", want)
+	}
+}
