@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/prismflow/prismflow/pipelines"
+	"github.com/prismflow/prismflow/stages/kinds"
 )
 
 // completeThen completes each argument by its own function, the last one
@@ -121,12 +122,12 @@ func completeParams(_ *cobra.Command, args []string, _ string) ([]cobra.Completi
 
 // completeKinds offers the kinds of stages.
 func completeKinds(_ *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	kinds, err := registry()
+	known, err := kinds.All()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var found []cobra.Completion
-	for _, kind := range kinds.Kinds() {
+	for _, kind := range known.Kinds() {
 		found = append(found, cobra.CompletionWithDesc(kind.Name, kind.Summary))
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp

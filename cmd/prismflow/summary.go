@@ -37,24 +37,24 @@ func (r *summary) write(ctx context.Context, o runOptions, s *streams) error {
 
 // headline counts how the stages ended.
 func (r *summary) headline(ctx context.Context) string {
-	counts := map[string]int{}
-	for _, stage := range r.report.Stages {
-		counts[stage.State]++
-	}
-	var parts []string
-	for _, state := range []dag.State{dag.Ran, dag.Cached, dag.Downloaded, dag.Failed, dag.Skipped, dag.Cancelled} {
-		if n := counts[string(state)]; n > 0 {
-			parts = append(parts, fmt.Sprintf("%s %d", state, n))
-		}
-	}
 	end := ""
 	switch {
 	case ctx.Err() != nil:
 		end = "; interrupted, the next run goes on from here"
-	case r.report.OK && counts[string(dag.Ran)]+counts[string(dag.Downloaded)] == 0:
+	case r.report.OK && !computed(r.report):
 		end = "; nothing to do"
 	}
-	return fmt.Sprintf("%s: %s in %s%s", r.report.Pipeline, strings.Join(parts, ", "), seconds(r.seconds), end)
+	return fmt.Sprintf("%s: %s in %s%s", r.report.Pipeline, stateCounts(r.report), seconds(r.seconds), end)
+}
+
+// computed says whether any stage had to do something.
+func computed(report engine.Report) bool {
+	for _, stage := range report.Stages {
+		if dag.State(stage.State) != dag.Cached {
+			return true
+		}
+	}
+	return false
 }
 
 // writeFailures tells each root cause once, and what was skipped for them.

@@ -30,19 +30,16 @@ func newValidateCommand(s *streams) *cobra.Command {
 	var o pipelineOptions
 	asJSON := false
 	cmd := &cobra.Command{
-		Use:     "validate FILE...",
-		Short:   "Check pipeline files without running them",
-		Long:    validateDoc,
-		Example: "  prismflow validate pipelines/*.toml\n  prismflow validate sports.toml -p seed=x",
-		Args:    cobra.MinimumNArgs(1),
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			return completePipelines(cmd, args, begun)
-		},
-		RunE: func(_ *cobra.Command, args []string) error { return runValidate(args, &o, asJSON, s) },
+		Use:               "validate FILE...",
+		Short:             "Check pipeline files without running them",
+		Long:              validateDoc,
+		Example:           "  prismflow validate pipelines/*.toml\n  prismflow validate sports.toml -p seed=x",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completePipelines,
+		RunE:              func(_ *cobra.Command, args []string) error { return runValidate(args, &o, asJSON, s) },
 	}
-	cmd.Flags().StringArrayVarP(&o.params, "param", "p", nil, "set a parameter of the pipeline: `key=value` (repeatable)")
+	registerParam(cmd, &o)
 	registerJSON(cmd, &asJSON, "print one JSON object")
-	completeFlag(cmd, "param", completeParams)
 	return cmd
 }
 

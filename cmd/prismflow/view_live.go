@@ -55,6 +55,10 @@ func (v *liveView) draw() {
 	if v.closed {
 		return
 	}
+	for _, line := range v.held {
+		v.to.printf("%s\n", line)
+	}
+	v.held = nil
 	// Without input the terminal keeps turning Ctrl-C into a signal, which is
 	// how a run is stopped, and is asked no questions.
 	v.program = tea.NewProgram(v.model, tea.WithInput(nil), tea.WithOutput(v.to.Writer), tea.WithoutSignalHandler(), tea.WithFPS(30))
@@ -62,10 +66,6 @@ func (v *liveView) draw() {
 		defer close(v.ended)
 		_, _ = v.program.Run() // a drawing that cannot go on does not stop the run
 	}()
-	if len(v.held) > 0 {
-		v.program.Println(strings.Join(v.held, "\n"))
-		v.held = nil
-	}
 }
 
 func (v *liveView) close() {
@@ -203,10 +203,13 @@ func (m liveModel) apply(e dag.Event) liveModel {
 }
 
 func (m liveModel) View() tea.View {
-	if m.cleared {
-		return tea.NewView("")
+	text := ""
+	if !m.cleared {
+		text = m.text(m.now())
 	}
-	return tea.NewView(m.text(m.now()))
+	view := tea.NewView(text)
+	view.DisableBracketedPasteMode = true // nothing is read
+	return view
 }
 
 // text is a line for each running stage and one for the run.

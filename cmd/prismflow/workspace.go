@@ -16,6 +16,7 @@ import (
 	"github.com/prismflow/prismflow/pipelines"
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/engine"
+	"github.com/prismflow/prismflow/stages/kinds"
 )
 
 // pipelineOptions are the flags of every command that reads a pipeline.
@@ -28,14 +29,16 @@ type pipelineOptions struct {
 }
 
 func (o *pipelineOptions) register(cmd *cobra.Command) {
+	registerParam(cmd, o)
 	flags := cmd.Flags()
-	flags.StringArrayVarP(&o.params, "param", "p", nil, "set a parameter of the pipeline: `key=value` (repeatable)")
 	flags.StringVar(&o.out, "out", "", "put the files for people below `DIR` instead of out/ beside the pipeline file")
 	flags.BoolVar(&o.offline, "offline", false, "ask no URL; what was downloaded before serves")
 	registerCache(cmd, &o.cache)
-	if err := cmd.RegisterFlagCompletionFunc("param", completeParams); err != nil {
-		panic(err) // registered three lines above
-	}
+}
+
+func registerParam(cmd *cobra.Command, o *pipelineOptions) {
+	cmd.Flags().StringArrayVarP(&o.params, "param", "p", nil, "set a parameter of the pipeline: `key=value` (repeatable)")
+	completeFlag(cmd, "param", completeParams)
 }
 
 func registerCache(cmd *cobra.Command, cache *string) {
@@ -61,7 +64,7 @@ func loadPipeline(argument string, o *pipelineOptions, s *streams) (*pipelines.P
 	if err != nil {
 		return nil, err
 	}
-	kinds, err := registry()
+	known, err := kinds.All()
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +72,7 @@ func loadPipeline(argument string, o *pipelineOptions, s *streams) (*pipelines.P
 	if err != nil {
 		return nil, err
 	}
-	pipeline, err := pipelines.Load(path, pipelines.Options{Registry: kinds, Params: params, WorkDir: s.dir, LookupEnv: s.lookupEnv})
+	pipeline, err := pipelines.Load(path, pipelines.Options{Registry: known, Params: params, WorkDir: s.dir, LookupEnv: s.lookupEnv})
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +100,8 @@ func findPipeline(argument string, s *streams) (string, error) {
 			return pipelines.EmbeddedPrefix + name, nil
 		}
 	}
-	known := pipelines.EmbeddedNames()
-	return "", usageError{fmt.Errorf("there is no file %s%s; these come with the program: %s", argument, stages.Suggest(argument, known), strings.Join(known, ", "))}
+	shipped := pipelines.EmbeddedNames()
+	return "", usageError{fmt.Errorf("there is no file %s%s; these come with the program: %s", argument, stages.Suggest(argument, shipped), strings.Join(shipped, ", "))}
 }
 
 // path is an argument as an absolute path.

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/model/gotorch"
+)
+
+// doctorReport is what `doctor --json` prints.
+type doctorReport struct {
+	Format int     `json:"format"`
+	OK     bool    `json:"ok"` // data stages run; models may still lack something
+	Checks []check `json:"checks"`
+}
+
+// A check is one thing that doctor looked at.
+type check struct {
+	Name   string `json:"name"`
+	State  string `json:"state"` // ok, missing (models do not run) or broken (nothing runs)
+	Text   string `json:"text"`
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// States of a check.
+const (
+	checkOK      = "ok"
+	checkMissing = "missing"
+	checkBroken  = "broken"
+)
+
+const doctorDoc = `Doctor looks at what prismflow needs from this machine: a cache that can be
+written to, and for models libtorch, a C++ compiler and devices. It compiles
+what connects to libtorch if that was not done before. For each missing thing it
+says what to do. The exit code is 1 only if not even data stages can run.`
+
+func newDoctorCommand(s *streams) *cobra.Command {
+	var o cacheOptions
+	libtorch := ""
+	cmd := &cobra.Command{
+		Use:     "doctor",
+		Short:   "Check what prismflow needs from this machine",
+		Long:    doctorDoc,
+		Example: "  prismflow doctor\n  prismflow doctor --json",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runDoctor(cmd.Context(), o, libtorch, s) },
+	}
+	o.register(cmd)
+	cmd.Flags().StringVar(&libtorch, "libtorch", "", "use the libtorch in `DIR`")
+	return cmd
+}
+
+func runDoctor(ctx context.Context, o cacheOptions, libtorch string, s *streams) error {
+	report := doctorReport{Format: 1, OK: true}
+	report.Checks = append(report.Checks, checkProgram(), checkMachine(), checkCache(ctx, o.cache, s), checkCompiler(s))
+	report.Checks = append(report.Checks, checkTorch(ctx, libtorch, s)...)
+	for _, c := range report.Checks {
+		report.OK = report.OK && c.State != checkBroken
+	}
+	if o.json {
+		if err := writeJSON(s.out, report); err != nil {
+			return err
+		}
+	} else {
+		writeChecks(s, report)
+	}
+	if !report.OK {
+		return reportedError{errors.New("prismflow cannot run here")}
+	}
+	return nil
+}
+
+func writeChecks(s *streams, report doctorReport) {
+	paint := painter{s.colourful(s.out)}
+	colours := map[string]string{checkOK: green, checkMissing: bold, checkBroken: red}
+	for _, c := range report.Checks {
+		s.out.printf("%s %-9s %s\n", paint.in(colours[c.State], fmt.Sprintf("%-8s", c.State)), c.Name, c.Text)
+		if c.Remedy != "" {
+			s.out.printf("%18s → %s\n", "", strings.ReplaceAll(c.Remedy, "\n", "\n"+strings.Repeat(" ", 21)))
+		}
+	}
+}
+
+func checkProgram() check {
+	v := buildVersion()
+	return check{Name: "prismflow", State: checkOK, Text: fmt.Sprintf("%s %s, built with %s", v.Version, v.Revision, v.Go)}
+}
+
+func checkMachine() check {
+	text := fmt.Sprintf("%s, %s", runtime.GOOS+"/"+runtime.GOARCH, count(runtime.GOMAXPROCS(0), "cpu"))
+	if memory := machineMemory(); memory > 0 {
+		text += ", " + byteSize(memory) + " of memory"
+	}
+	return check{Name: "machine", State: checkOK, Text: text}
+}
+
+// littleSpace is how much free space is worth a warning.
+const littleSpace = 2 << 30
+
+// checkCache opens the cache and writes to it.
+func checkCache(ctx context.Context, flag string, s *streams) check {
+	c := check{Name: "cache", State: checkBroken, Remedy: "name another place by --cache DIR or $PRISMFLOW_CACHE"}
+	store, err := openStore(flag, "", s)
+	if err != nil {
+		c.Text = err.Error()
+		return c
+	}
+	defer store.Close()
+	if err := tryStore(store); err != nil {
+		c.Text = fmt.Sprintf("%s cannot be written to: %v", store.Dir(), err)
+		return c
+	}
+	usage, err := store.Usage(ctx)
+	if err != nil {
+		c.Text = fmt.Sprintf("%s: %v", store.Dir(), err)
+		return c
+	}
+	c.State, c.Remedy = checkOK, ""
+	c.Text = fmt.Sprintf("%s: %s, %s", store.Dir(), count(usage.Actions.Files, "result"), byteSize(usage.Blobs.Bytes))
+	if free, ok := freeSpace(store.Dir()); ok {
+		c.Text += ", " + byteSize(free) + " free"
+		if free < littleSpace {
+			c.Remedy = "make room: prismflow cache gc --max-size SIZE"
+		}
+	}
+	return c
+}
+
+// tryStore writes to the store, and takes a lock as runs do.
+func tryStore(store *disk.Store) error {
+	dir, err := store.TempDir("doctor")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(dir+"/file", []byte("prismflow"), 0o666); err != nil {
+		return err
+	}
+	return store.RemoveTemp(dir)
+}
+
+func freeSpace(dir string) (int64, bool) {
+	var info unix.Statfs_t
+	if unix.Statfs(dir, &info) != nil {
+		return 0, false
+	}
+	return int64(info.Bavail) * int64(info.Bsize), true
+}
+
+func checkCompiler(s *streams) check {
+	names := []string{"c++", "g++", "clang++"}
+	if cxx := s.env("CXX"); cxx != "" {
+		names = []string{cxx}
+	}
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return check{Name: "compiler", State: checkOK, Text: path}
+		}
+	}
+	return check{Name: "compiler", State: checkMissing, Text: "no C++ compiler (" + strings.Join(names, ", ") + ")",
+		Remedy: "needed once, to connect to libtorch: apt-get install g++, or set CXX"}
+}
+
+// checkTorch finds and loads libtorch.
+func checkTorch(ctx context.Context, dir string, s *streams) []check {
+	c := check{Name: "libtorch", State: checkMissing}
+	options, err := torchOptions(dir, s)
+	if err != nil {
+		c.Text = err.Error()
+		return []check{c}
+	}
+	options.Log = func(format string, args ...any) { s.err.printf(format+"\n", args...) }
+	library, err := gotorch.Open(ctx, options)
+	switch {
+	case errors.Is(err, gotorch.ErrNoLibtorch):
+		c.Text = "not found; data stages run without it, models do not"
+		c.Remedy = "apt-get install libtorch-dev, or pip install torch, or unpack libtorch and set LIBTORCH\n" + err.Error()
+		return []check{c}
+	case errors.Is(err, gotorch.ErrNoCompiler):
+		c.Text, c.Remedy = "found, but what connects to it is not compiled", "install a C++ compiler"
+		return []check{c}
+	case err != nil:
+		c.Text = err.Error()
+		return []check{c}
+	}
+	report := reportInstallation(library.Installation(), library.Path())
+	report.CUDADevices = library.DeviceCount(gotorch.CUDA)
+	return []check{
+		{Name: "libtorch", State: checkOK, Text: fmt.Sprintf("%s in %s", report.Version, report.LibDir)},
+		{Name: "shim", State: checkOK, Text: report.Shim},
+		{Name: "devices", State: checkOK, Text: devicesText(report)},
+	}
+}
