@@ -443,7 +443,7 @@ func BenchmarkCorpus(b *testing.B) {
 	rows := make([]tables.Interaction, 1_000_000)
 	for i := range rows {
 		rows[i] = tables.Interaction{
-			User: fmt.Sprintf("A%013d", i*7919%120_000), Item: fmt.Sprintf("B%09d", i*104729%30_000*(i%3)/2),
+			User: fmt.Sprintf("A%013d", i*7919%120_000), Item: fmt.Sprintf("B%09d", (i/120_000*7+i%30_000*31)%30_000),
 			Rating: 5, Timestamp: int64(1 + i*31%1_000_000), Row: int64(i + 1),
 		}
 	}
