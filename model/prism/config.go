@@ -133,10 +133,13 @@ func (c Config) ValidateSettings() []error {
 	add(slices.Contains(backbone.Names(), c.Backbone), "backbone = %q: want %s", c.Backbone, strings.Join(backbone.Names(), " or "))
 	add(slices.Contains(Modes(), c.Mode), "mode = %q: want causal, paper or reference", c.Mode)
 	for _, v := range []struct {
-		name  string
-		value int
-	}{{"hidden", c.Hidden}, {"layers", c.Layers}, {"heads", c.Heads}, {"max_length", c.MaxLength}, {"expert_hidden", c.ExpertHidden}, {"gate_hidden", c.GateHidden}} {
-		add(v.value >= 1, "%s = %d: want at least 1", v.name, v.value)
+		name        string
+		value, most int
+	}{
+		{"hidden", c.Hidden, 1 << 16}, {"layers", c.Layers, 1 << 8}, {"heads", c.Heads, 1 << 16}, {"max_length", c.MaxLength, 1 << 16},
+		{"expert_hidden", c.ExpertHidden, 1 << 16}, {"gate_hidden", c.GateHidden, 1 << 16},
+	} {
+		add(v.value >= 1 && v.value <= v.most, "%s = %d: want 1…%d", v.name, v.value, v.most)
 	}
 	if c.Heads >= 1 {
 		add(c.Hidden%c.Heads == 0, "hidden = %d, heads = %d: hidden must be a multiple of heads", c.Hidden, c.Heads)

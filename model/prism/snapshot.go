@@ -84,6 +84,9 @@ func (m *Model) serving() ([]nn.Named, error) {
 // Load makes a model that serves from a snapshot. Every tensor must be there,
 // in its shape, and no other. Call it inside the session's Run.
 func Load(s *gotorch.Session, snapshot Snapshot) (*Model, error) {
+	if err := snapshot.plausible(); err != nil {
+		return nil, fmt.Errorf("loading a model: %w", err)
+	}
 	m, err := build(s, snapshot.Config, func(int) *Features { return nil })
 	if err != nil {
 		return nil, err
@@ -100,6 +103,19 @@ func Load(s *gotorch.Session, snapshot Snapshot) (*Model, error) {
 		return nil, fmt.Errorf("loading a model: %w", err)
 	}
 	return m, nil
+}
+
+// plausible keeps a broken configuration from asking for more memory than the
+// snapshot itself took.
+func (s Snapshot) plausible() error {
+	values := 0
+	for _, t := range s.Tensors {
+		values += len(t.Values)
+	}
+	if c := s.Config; c.Items > values || c.Hidden > values || c.Items*c.Hidden > values {
+		return fmt.Errorf("%d items of size %d, but %d values in all", c.Items, c.Hidden, values)
+	}
+	return nil
 }
 
 // ExportParameters copies what is trained to the host, to continue later.

@@ -92,6 +92,7 @@ type trainer struct {
 
 	model     *prism.Model
 	adam      *optim.Adam
+	layout    func(sequences [][]int32) backbone.Rows
 	objective *objective
 	examples  []example
 	cases     []ranking.Case
@@ -140,6 +141,7 @@ func (t *trainer) setUp() error {
 	if t.model, err = prism.New(t.session, t.config.model(t.data), features); err != nil {
 		return err
 	}
+	t.layout = t.model.Layout
 	t.adam, err = optim.NewAdam(t.session, t.model.Parameters(), optim.AdamOptions{LearningRate: t.config.LearningRate, WeightDecay: t.config.WeightDecay})
 	if err != nil {
 		return err
@@ -277,7 +279,7 @@ func (t *trainer) step(examples []example) (losses stepLosses, err error) {
 			inputs[i] = e.inputs()
 		}
 		var batch *backbone.Batch
-		if batch, err = backbone.NewBatch(t.session, t.model.Layout(inputs), inputs, t.config.Model.MaxLength); err == nil {
+		if batch, err = backbone.NewBatch(t.session, t.layout(inputs), inputs, t.config.Model.MaxLength); err == nil {
 			losses, err = t.update(batch, examples)
 		}
 	})

@@ -1,0 +1,393 @@
+package prism
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/prismflow/prismflow/model/backbone"
+	"github.com/prismflow/prismflow/model/gotorch"
+	"github.com/prismflow/prismflow/model/gotorch/nn"
+	"github.com/prismflow/prismflow/model/gotorch/torchtest"
+	"github.com/prismflow/prismflow/model/ranking"
+)
+
+const (
+	testItems  = 20
+	testLength = 8
+)
+
+var testSequences = [][]int32{{3, 1, 4, 1, 5}, {9, 2}, {6, 5, 3, 5, 8, 9, 7, 9}, {12}, {20, 19, 18}}
+
+func testConfig(mode Mode, modalities int) Config {
+	c := Default()
+	c.Mode, c.Items, c.MaxLength = mode, testItems, testLength
+	c.Hidden, c.Heads, c.ExpertHidden, c.GateHidden = 8, 2, 6, 10
+	for i := range modalities {
+		c.Modalities = append(c.Modalities, Modality{Name: string(rune('a' + i)), Size: 5 + i, LambdaUnique: 0.1 * float64(i+1)})
+	}
+	return c
+}
+
+func testFeatures(c Config) []Features {
+	random := rand.New(rand.NewPCG(3, 4))
+	var out []Features
+	for _, m := range c.Modalities {
+		f := Features{Vectors: make([]float32, (c.Items+1)*m.Size), Present: make([]bool, c.Items+1)}
+		for i := range f.Vectors {
+			f.Vectors[i] = float32(random.NormFloat64())
+			f.Present[i/m.Size] = i/m.Size%4 != 1
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// testModel has parameters large enough that every part shows in the output.
+func testModel(t *testing.T, s *gotorch.Session, c Config) *Model {
+	t.Helper()
+	m, err := New(s, c, testFeatures(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.NoGrad(func() {
+		for _, p := range m.Parameters() {
+			p.Tensor.AddInPlace(s.Call1("aten::randn_like", p.Tensor), 0.3)
+		}
+	})
+	return m
+}
+
+func layout(t *testing.T, s *gotorch.Session, rows func([]int) backbone.Rows, sequences [][]int32) *backbone.Batch {
+	t.Helper()
+	var lengths []int
+	for _, sequence := range sequences {
+		lengths = append(lengths, len(sequence))
+	}
+	b, err := backbone.NewBatch(s, rows(lengths), sequences, testLength)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func padded(lengths []int) backbone.Rows { return backbone.Pad(lengths, testLength) }
+
+// states gives the hidden states of real items, sequence by sequence.
+func states(m *Model, b *backbone.Batch) []float32 {
+	return backbone.At(m.Forward(b, Pass{}).Hidden, b.Tokens).Float32s()
+}
+
+func TestModelEqualsLoopsInFloat64(t *testing.T) {
+	for _, mode := range []Mode{Causal, Paper} {
+		for modalities := range 4 {
+			t.Run(fmt.Sprintf("%s, %d modalities", mode, modalities), func(t *testing.T) {
+				torchtest.Run(t, func(s *gotorch.Session) {
+					m := testModel(t, s, testConfig(mode, modalities))
+					compareWithLoops(t, s, m, backbone.Pack)
+					compareWithLoops(t, s, m, padded)
+				})
+			})
+		}
+	}
+}
+
+func compareWithLoops(t *testing.T, s *gotorch.Session, m *Model, rows func([]int) backbone.Rows) {
+	t.Helper()
+	slow := &naive{config: m.config, params: map[string]Tensor{}, features: testFeatures(m.config)}
+	for _, p := range m.ExportParameters() {
+		slow.params[p.Name] = p
+	}
+	var want []float64
+	for _, sequence := range testSequences {
+		want = append(want, slices.Concat(slow.hidden(sequence)...)...)
+	}
+	b := layout(t, s, rows, testSequences)
+	out := m.Forward(b, Pass{Losses: true, Noise: recorded(s)})
+	within(t, "states", backbone.At(out.Hidden, b.Tokens).Float32s(), want, 2e-5)
+	if len(m.config.Modalities) == 0 {
+		if out.Interaction != nil {
+			t.Error("interaction losses without modalities")
+		}
+		return
+	}
+	within(t, "interaction loss", out.Interaction.Float32s(), []float64{slow.interaction(testSequences, recordedRows(m.config.Hidden))}, 2e-5)
+}
+
+// recorded gives always the same noise, and recordedRows the same to loops.
+func recorded(s *gotorch.Session) Noise {
+	random := rand.New(rand.NewPCG(5, 6))
+	return func(shape ...int64) *gotorch.Tensor {
+		values := make([]float32, shape[0]*shape[1])
+		for i := range values {
+			values[i] = float32(random.NormFloat64())
+		}
+		return s.FromFloat32(values, shape...)
+	}
+}
+
+func recordedRows(hidden int) func() []vector {
+	random := rand.New(rand.NewPCG(5, 6))
+	return func() []vector {
+		out := make([]vector, len(testSequences))
+		for i := range out {
+			for range hidden {
+				out[i] = append(out[i], float64(float32(random.NormFloat64())))
+			}
+		}
+		return out
+	}
+}
+
+func within(t *testing.T, what string, got []float32, want []float64, tolerance float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	for i := range want {
+		if !(math.Abs(float64(got[i])-want[i]) <= tolerance*(1+math.Abs(want[i]))) {
+			t.Errorf("%s: element %d is %v, want %v", what, i, got[i], want[i])
+			return
+		}
+	}
+}
+
+func TestPaddingChangesNothingExceptInReference(t *testing.T) {
+	for _, mode := range Modes() {
+		torchtest.Run(t, func(s *gotorch.Session) {
+			m := testModel(t, s, testConfig(mode, 2))
+			short := [][]int32{{3, 1, 4}, {9, 2}}
+			tight := states(m, layout(t, s, func(n []int) backbone.Rows { return backbone.Pad(n, 3) }, short))
+			wide := states(m, layout(t, s, padded, short))
+			if same := largestDifference(tight, wide) < 1e-5; same != (mode != Reference) {
+				t.Errorf("mode %s: five more padding places change real outputs by %v", mode, largestDifference(tight, wide))
+			}
+		})
+	}
+}
+
+func TestOnlyCausalKeepsTheFutureOut(t *testing.T) {
+	for _, mode := range Modes() {
+		torchtest.Run(t, func(s *gotorch.Session) {
+			m := testModel(t, s, testConfig(mode, 2))
+			before := states(m, layout(t, s, padded, [][]int32{{3, 1, 4, 1, 5}}))
+			after := states(m, layout(t, s, padded, [][]int32{{3, 1, 4, 1, 6}}))
+			past := 4 * m.config.Hidden
+			leak := largestDifference(before[:past], after[:past])
+			if (leak == 0) != (mode == Causal) {
+				t.Errorf("mode %s: the newest item changes earlier outputs by %v", mode, leak)
+			}
+			if largestDifference(before[past:], after[past:]) == 0 {
+				t.Errorf("mode %s: the newest item does not change its own output", mode)
+			}
+		})
+	}
+}
+
+func largestDifference(a, b []float32) float64 {
+	most := 0.0
+	for i := range a {
+		most = max(most, math.Abs(float64(a[i]-b[i])))
+	}
+	return most
+}
+
+func TestSynergyAndRedundancyAreOpposites(t *testing.T) {
+	torchtest.Run(t, func(s *gotorch.Session) {
+		m := masked{full: s.Randn(7, 8), replaced: []*gotorch.Tensor{s.Randn(7, 8), s.Randn(7, 8)}}
+		if sum := synergy(m).Add(redundancy(m)).Item(); math.Abs(sum-1) > 1e-6 {
+			t.Errorf("synergy + redundancy of one expert is %v, want 1", sum)
+		}
+		for _, mode := range Modes() {
+			c := testConfig(mode, 2)
+			if loss := c.unique(m, 0).Item(); loss < 0 {
+				t.Errorf("mode %s: a uniqueness loss of %v", mode, loss)
+			}
+			m.replaced[1] = m.replaced[0]
+			if loss := c.unique(m, 0).Item(); math.Abs(loss-c.Margin) > 1e-6 {
+				t.Errorf("mode %s: positive = negative gives %v, want the margin %v", mode, loss, c.Margin)
+			}
+		}
+	})
+}
+
+func TestWithoutModalitiesTheModelIsItsBackbone(t *testing.T) {
+	torchtest.Run(t, func(s *gotorch.Session) {
+		for _, mode := range Modes() {
+			plain := testModel(t, s, testConfig(mode, 0))
+			b := layout(t, s, padded, testSequences)
+			alone := plain.backbone.Encode(b, plain.backbone.Embed(b), nn.Eval).Float32s()
+			if got := plain.Forward(b, Pass{Losses: true}).Hidden.Float32s(); !slices.Equal(got, alone) {
+				t.Errorf("mode %s: the model without modalities is not its backbone to the bit", mode)
+			}
+			if got := silenced(t, s, plain).Forward(b, Pass{}).Hidden.Float32s(); !slices.Equal(got, alone) {
+				t.Errorf("mode %s: experts and modalities at zero change the output", mode)
+			}
+		}
+	})
+}
+
+// silenced has a model's backbone, and modalities whose parameters are zero.
+func silenced(t *testing.T, s *gotorch.Session, plain *Model) *Model {
+	m := testModel(t, s, testConfig(plain.config.Mode, 2))
+	params := plain.ExportParameters()
+	for _, p := range m.ExportParameters() {
+		if !slices.ContainsFunc(params, func(q Tensor) bool { return q.Name == p.Name }) {
+			params = append(params, Tensor{p.Name, p.Shape, make([]float32, len(p.Values))})
+		}
+	}
+	if err := m.ImportParameters(params); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestSameSeedSameBackboneWithAndWithoutModalities(t *testing.T) {
+	var first []Tensor
+	for modalities := range 3 {
+		torchtest.Run(t, func(s *gotorch.Session) {
+			c := testConfig(Causal, modalities)
+			m, err := New(s, c, testFeatures(c))
+			if err != nil {
+				t.Fatal(err)
+			}
+			params := m.ExportParameters()[:len(m.backbone.Parameters())]
+			if first == nil {
+				first = params
+			}
+			for i, p := range params {
+				if !slices.Equal(p.Values, first[i].Values) {
+					t.Errorf("%d modalities: %s begins otherwise", modalities, p.Name)
+				}
+			}
+		})
+	}
+}
+
+func TestGateWeightsSumToOneAndFlattenWithTemperature(t *testing.T) {
+	torchtest.Run(t, func(s *gotorch.Session) {
+		c := testConfig(Causal, 2)
+		m := testModel(t, s, c)
+		b := layout(t, s, backbone.Pack, testSequences)
+		weights := m.Forward(b, Pass{}).Gates[0]
+		for i, sum := range weights.Sum(-1).Float32s() {
+			if math.Abs(float64(sum)-1) > 1e-6 {
+				t.Errorf("weights of place %d sum to %v", i, sum)
+			}
+		}
+		m.gate.temperature = 1e9
+		for _, w := range m.Forward(b, Pass{}).Gates[0].Float32s() {
+			if math.Abs(float64(w)-0.25) > 1e-6 {
+				t.Fatalf("an infinite temperature gives a weight of %v, want 0.25", w)
+			}
+		}
+	})
+}
+
+func TestRanksDoNotDependOnTheBatch(t *testing.T) {
+	for _, mode := range Modes() {
+		torchtest.Run(t, func(s *gotorch.Session) {
+			m := testModel(t, s, testConfig(mode, 2))
+			m.Prepare()
+			cases := testCases()
+			var first []ranking.Rank
+			for _, size := range []int{1, 3, 256} {
+				options := ranking.DefaultOptions(testItems)
+				options.Workers, options.Batch = 1, size
+				ranks, err := ranking.Evaluate(t.Context(), m.Scorer(), cases, options)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if first == nil {
+					first = ranks
+				}
+				if len(ranks) != len(cases) || !slices.Equal(ranks, first) {
+					t.Errorf("mode %s: batches of %d give %v, want %v", mode, size, ranks, first)
+				}
+			}
+		})
+	}
+}
+
+// testCases are users with long, short and no histories.
+func testCases() []ranking.Case {
+	cases := []ranking.Case{{Query: ranking.Query{User: 99}, Answer: 4}}
+	for i, sequence := range testSequences {
+		long := slices.Concat(sequence, sequence, sequence)
+		cases = append(cases,
+			ranking.Case{Query: ranking.Query{User: i, History: sequence}, Answer: 10},
+			ranking.Case{Query: ranking.Query{User: i, History: long}, Answer: 11})
+	}
+	return cases
+}
+
+func TestLoadedModelScoresAsTheTrainedOne(t *testing.T) {
+	for _, mode := range Modes() {
+		for modalities := range 3 {
+			torchtest.Run(t, func(s *gotorch.Session) {
+				m := testModel(t, s, testConfig(mode, modalities))
+				m.Prepare()
+				snapshot, err := m.Export()
+				if err != nil {
+					t.Fatal(err)
+				}
+				loaded, err := Load(s, snapshot)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, want := scores(t, loaded), scores(t, m); !slices.Equal(got, want) {
+					t.Errorf("mode %s, %d modalities: a loaded model scores otherwise", mode, modalities)
+				}
+				m.Release()
+				if got, want := scores(t, loaded), scores(t, m); largestDifference(got, want) > 1e-4 {
+					t.Errorf("mode %s, %d modalities: projecting by batch changes scores by %v", mode, modalities, largestDifference(got, want))
+				}
+			})
+		}
+	}
+}
+
+func scores(t *testing.T, m *Model) []float32 {
+	t.Helper()
+	var queries []ranking.Query
+	for _, c := range testCases() {
+		queries = append(queries, c.Query)
+	}
+	out := make([]float32, len(queries)*(testItems+1))
+	if err := m.Scorer().Score(t.Context(), queries, out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestBrokenSnapshotsAreRefused(t *testing.T) {
+	torchtest.Run(t, func(s *gotorch.Session) {
+		m := testModel(t, s, testConfig(Causal, 2))
+		if _, err := m.Export(); err == nil {
+			t.Error("a model that was not prepared was exported")
+		}
+		m.Prepare()
+		for name, breakIt := range map[string]func(*Snapshot){
+			"tensor missing":   func(p *Snapshot) { p.Tensors = p.Tensors[1:] },
+			"tensor twice":     func(p *Snapshot) { p.Tensors[1] = p.Tensors[0] },
+			"other shape":      func(p *Snapshot) { p.Tensors[0].Shape = []int64{1} },
+			"too few values":   func(p *Snapshot) { p.Tensors[0].Values = p.Tensors[0].Values[1:] },
+			"other items":      func(p *Snapshot) { p.Config.Items++ },
+			"heads of nothing": func(p *Snapshot) { p.Config.Heads = 0 },
+			"unknown backbone": func(p *Snapshot) { p.Config.Backbone = "gru" },
+		} {
+			snapshot, err := m.Export()
+			if err != nil {
+				t.Fatal(err)
+			}
+			breakIt(&snapshot)
+			if _, err := Load(s, snapshot); err == nil {
+				t.Errorf("%s: loaded without an error", name)
+			} else {
+				t.Log(err)
+			}
+		}
+	})
+}
