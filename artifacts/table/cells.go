@@ -328,7 +328,7 @@ func shortElement(v *vector) cell {
 
 func appendSizeAndDigest(dst, value []byte) []byte {
 	sum := sha256.Sum256(value)
-	return fmt.Appendf(dst, "%d bytes sha256:%s", len(value), hex.EncodeToString(sum[:])[:12])
+	return fmt.Appendf(dst, "%d B sha256:%s", len(value), hex.EncodeToString(sum[:])[:12])
 }
 
 // longestShown bounds the runes of a text that are looked at for showing it.

@@ -35,10 +35,10 @@
 // digest is of its bytes. The same rows always give the same bytes with the
 // same build of the program.
 //
-// Files that others wrote may use every Arrow type but unions, intervals,
-// views and run-end encodings, and compression by zstd or LZ4. Nothing in a
-// file is believed before it was checked against the file's size, so that a
-// hostile one gives an error that names it and not a crash.
+// Files that others wrote may use every Arrow type but null, intervals,
+// unions, list views and run-end encodings, and compression by zstd or LZ4.
+// Nothing in a file is believed before it was checked against the file's size,
+// so that a hostile one gives an error that names it and not a crash.
 //
 // The package does not keep artifacts (see the store), does not write
 // atomically (the caller gives it a temporary name), and does not convert

@@ -37,7 +37,22 @@ var (
 // ErrFormat is wrapped by errors about a file that is no sound Arrow IPC file.
 var ErrFormat = errors.New("not a sound Arrow file")
 
-// Open reads a file's footer. An error about its content wraps ErrFormat.
+// An unsupportedError is about a file that is sound, but holds what a table
+// cannot.
+type unsupportedError string
+
+func (e unsupportedError) Error() string { return string(e) }
+
+// unsound wraps an error about a file's content.
+func unsound(err error) error {
+	if errors.As(err, new(unsupportedError)) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrFormat, err)
+}
+
+// Open reads a file's footer. An error about content that no sound file has
+// wraps ErrFormat.
 func Open(path string) (f *File, err error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -108,7 +123,7 @@ const (
 
 func (f *File) readFooter() error {
 	if err := f.checkMagic(); err != nil {
-		return fmt.Errorf("%w: %w", ErrFormat, err)
+		return unsound(err)
 	}
 	tail, err := f.read(f.size-tailSize, tailSize)
 	if err != nil {
@@ -124,11 +139,11 @@ func (f *File) readFooter() error {
 	}
 	foot, err := readFooter(data)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrFormat, err)
+		return unsound(err)
 	}
 	f.columns, f.dictionaries, f.batches = foot.columns, foot.dictionaries, foot.batches
 	if err := errors.Join(f.checkColumns(), f.checkBlocks(f.size-tailSize-length)); err != nil {
-		return fmt.Errorf("%w: %w", ErrFormat, err)
+		return unsound(err)
 	}
 	return nil
 }
@@ -260,7 +275,7 @@ func (f *File) loadDictionary(c *fileColumn) (*vector, error) {
 		}
 		header, err := readDictionaryMessage(data)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+			return nil, unsound(err)
 		}
 		if header.id != c.dictionary.id {
 			continue

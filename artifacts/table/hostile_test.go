@@ -17,7 +17,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/ipc"
 )
 
-var every = flag.Int("every", 5, "flip a bit in one of so many bytes")
+var every = flag.Int("every", 20, "flip a bit in one of so many bytes")
 
 // seeds are sound files of every type and compression.
 func seeds(t testing.TB) map[string][]byte {

@@ -2,7 +2,6 @@ package table
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
 )
@@ -10,10 +9,6 @@ import (
 // maxLength bounds the number of values of a vector, so that products with a
 // type's width cannot overflow.
 const maxLength = 1 << 38
-
-// maxExpanded bounds what the values of a dictionary column take in one record
-// batch once each is written out.
-const maxExpanded = 1 << 30
 
 // A loader reads the columns of one record batch in order, checking each
 // against its buffers: no offset, index or length that it lets through leads
@@ -24,11 +19,12 @@ type loader struct {
 	header batchHeader
 	nodes  []nodeHeader   // those not yet used
 	rest   []bufferHeader // the buffers not yet used
+	views  []int64        // the numbers of view columns' buffers not yet used
 	strict bool           // check also what reading does not depend on
 }
 
 func newLoader(f *File, b block, h batchHeader) *loader {
-	return &loader{file: f, block: b, header: h, nodes: h.nodes, rest: h.buffers}
+	return &loader{file: f, block: b, header: h, nodes: h.nodes, rest: h.buffers, views: h.views}
 }
 
 // column reads the next column, which must be c.
@@ -45,15 +41,21 @@ func (l *loader) column(c *fileColumn) (*vector, error) {
 
 // skip passes over column c without reading it.
 func (l *loader) skip(c *fileColumn) error {
-	buffers := 2
+	buffers := int64(2)
 	switch {
 	case c.dictionary != nil:
+	case c.view:
+		n, err := l.viewBuffers()
+		if err != nil {
+			return err
+		}
+		buffers += n
 	case layoutOf(c.dt) == layoutVar || layoutOf(c.dt) == layoutLargeVar:
 		buffers = 3
 	case layoutOf(c.dt) == layoutFixedList || layoutOf(c.dt) == layoutStruct:
 		buffers = 1
 	}
-	if len(l.nodes) < 1 || len(l.rest) < buffers {
+	if len(l.nodes) < 1 || int64(len(l.rest)) < buffers {
 		return l.missing()
 	}
 	l.nodes, l.rest = l.nodes[1:], l.rest[buffers:]
@@ -71,7 +73,7 @@ func (l *loader) missing() error {
 
 // finished checks that nothing is left over.
 func (l *loader) finished() error {
-	if len(l.nodes)+len(l.rest) > 0 {
+	if len(l.nodes)+len(l.rest)+len(l.views) > 0 {
 		return fmt.Errorf("%w: more buffers than the columns need", ErrFormat)
 	}
 	return nil
@@ -93,6 +95,9 @@ func (l *loader) vector(c *fileColumn) (*vector, error) {
 	}
 	if c.dictionary != nil {
 		return l.dictionaryColumn(c, v)
+	}
+	if c.view {
+		return v, l.viewColumn(v)
 	}
 	return v, l.body(c, v)
 }
@@ -220,150 +225,50 @@ func (l *loader) take(need int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.header.codec == codecNone || b.length == 0 {
+	if l.stored(b) {
 		if b.length < need {
-			return nil, fmt.Errorf("%w: a buffer of %d bytes where %d belong", ErrFormat, b.length, need)
+			return nil, tooShort(b.length, need)
 		}
 		return l.file.read(b.offset, need)
 	}
+	data, err := l.inflate(b)
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) < need {
+		return nil, tooShort(int64(len(data)), need)
+	}
+	return data[:need], nil
+}
+
+// takeAll reads the next buffer, however long.
+func (l *loader) takeAll() ([]byte, error) {
+	b, err := l.next()
+	if err != nil {
+		return nil, err
+	}
+	if l.stored(b) {
+		return l.file.read(b.offset, b.length)
+	}
+	return l.inflate(b)
+}
+
+func tooShort(length, need int64) error {
+	return fmt.Errorf("%w: a buffer of %d bytes where %d belong", ErrFormat, length, need)
+}
+
+// stored says whether a buffer is in the file as it is. An empty one is, in a
+// compressed batch too.
+func (l *loader) stored(b bufferHeader) bool { return l.header.codec == codecNone || b.length == 0 }
+
+func (l *loader) inflate(b bufferHeader) ([]byte, error) {
 	raw, err := l.file.read(b.offset, b.length)
 	if err != nil {
 		return nil, err
 	}
 	data, err := l.file.inflate(l.header.codec, raw)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+		return nil, unsound(err)
 	}
-	if int64(len(data)) < need {
-		return nil, fmt.Errorf("%w: a buffer of %d bytes where %d belong", ErrFormat, len(data), need)
-	}
-	return data[:need], nil
-}
-
-// dictionaryColumn reads the indices of v and writes each value out.
-func (l *loader) dictionaryColumn(c *fileColumn, v *vector) (*vector, error) {
-	data, err := l.take(v.n * byteWidth(c.dictionary.index))
-	if err != nil {
-		return nil, err
-	}
-	dictionary, err := l.file.dictionary(c)
-	if err != nil {
-		return nil, err
-	}
-	indices, err := readIndices(v, c.dictionary.index, data, dictionary)
-	if err != nil {
-		return nil, err
-	}
-	return v, v.fillFrom(dictionary, indices)
-}
-
-// readIndices widens the indices, makes those of null values -1, and checks
-// the others. A null in the dictionary becomes a null of v.
-func readIndices(v *vector, index arrow.DataType, data []byte, dictionary *vector) ([]int64, error) {
-	indices := widen(index, data)
-	for i, x := range indices {
-		switch {
-		case v.isNull(int64(i)):
-			indices[i] = -1
-		case x < 0 || x >= dictionary.n:
-			return nil, fmt.Errorf("%w: index %d into a dictionary of %d", ErrFormat, x, dictionary.n)
-		case dictionary.isNull(x):
-			indices[i] = -1
-		}
-	}
-	return indices, nil
-}
-
-func widen(index arrow.DataType, data []byte) []int64 {
-	switch index.ID() {
-	case arrow.INT8:
-		return widened[int8](data)
-	case arrow.UINT8:
-		return widened[uint8](data)
-	case arrow.INT16:
-		return widened[int16](data)
-	case arrow.UINT16:
-		return widened[uint16](data)
-	case arrow.INT32:
-		return widened[int32](data)
-	case arrow.UINT32:
-		return widened[uint32](data)
-	case arrow.UINT64:
-		return widened[uint64](data)
-	}
-	return widened[int64](data)
-}
-
-func widened[T number](data []byte) []int64 {
-	narrow := viewAs[T](data)
-	wide := make([]int64, len(narrow))
-	for i, x := range narrow {
-		wide[i] = int64(x)
-	}
-	return wide
-}
-
-// fillFrom makes v the values of a dictionary at indices, where -1 is null.
-func (v *vector) fillFrom(dictionary *vector, indices []int64) error {
-	var flags validity
-	for _, x := range indices {
-		flags.append(x >= 0)
-	}
-	v.valid, v.nulls = nil, 0
-	flags.takeInto(v)
-	switch layoutOf(dictionary.dt) {
-	case layoutFixed:
-		return v.fillFixed(dictionary, indices)
-	case layoutVar, layoutLargeVar:
-		return v.fillTexts(dictionary, indices)
-	}
-	return fmt.Errorf("a dictionary of %s; dictionaries of text, binary and numbers are known", typeName(dictionary.dt))
-}
-
-func (v *vector) fillFixed(dictionary *vector, indices []int64) error {
-	width := byteWidth(dictionary.dt)
-	if width*v.n > maxExpanded {
-		return tooMuchExpanded()
-	}
-	v.data = alignedBytes(width * v.n)
-	for i, x := range indices {
-		if x >= 0 {
-			copy(v.data[int64(i)*width:], dictionary.data[x*width:(x+1)*width])
-		}
-	}
-	return nil
-}
-
-func (v *vector) fillTexts(dictionary *vector, indices []int64) error {
-	var total int64
-	ends := make([]int64, 1, len(indices)+1)
-	for _, x := range indices {
-		if x >= 0 {
-			from, to := dictionary.span(x)
-			total += to - from
-		}
-		if total > maxExpanded {
-			return tooMuchExpanded()
-		}
-		ends = append(ends, total)
-	}
-	v.data = slices.Grow([]byte(nil), int(total))
-	for _, x := range indices {
-		if x >= 0 {
-			v.data = append(v.data, dictionary.bytesOf(x)...)
-		}
-	}
-	if layoutOf(v.dt) == layoutLargeVar {
-		v.large = ends
-		return nil
-	}
-	v.offsets = make([]int32, len(ends))
-	for i, end := range ends {
-		v.offsets[i] = int32(end)
-	}
-	return nil
-}
-
-func tooMuchExpanded() error {
-	return fmt.Errorf("a dictionary column that takes more than %d bytes in one record batch; write smaller batches", maxExpanded)
+	return data, nil
 }

@@ -24,6 +24,7 @@ type fileColumn struct {
 	nullable   bool
 	dt         arrow.DataType // the logical type: of a dictionary, its values'
 	dictionary *dictionaryRef // nil for a column that is not a dictionary
+	view       bool           // text or binary as views, in several buffers
 	children   []fileColumn
 }
 
@@ -99,7 +100,9 @@ func (r *schemaReader) field(t fbTable, depth int) (fileColumn, error) {
 	if c.children, err = r.fields(t.vector(5, 4), depth+1); err != nil {
 		return c, err
 	}
-	c.dt, err = readType(t.int(2, 1, 0), t, c.children)
+	number := t.int(2, 1, 0)
+	c.view = number == typeBinaryView || number == typeTextView
+	c.dt, err = readType(number, t, c.children)
 	if err == nil && t.f.err == nil && t.has(4) {
 		c.dictionary, err = readDictionaryRef(t.table(4), c)
 	}
@@ -114,7 +117,7 @@ func (r *schemaReader) field(t fbTable, depth int) (fileColumn, error) {
 
 func readDictionaryRef(t fbTable, c fileColumn) (*dictionaryRef, error) {
 	if len(c.children) > 0 {
-		return nil, fmt.Errorf("a dictionary of %s; dictionaries of text, binary and numbers are known", typeName(c.dt))
+		return nil, unsupportedError(fmt.Sprintf("a dictionary of %s; dictionaries of text, binary and numbers are known", typeName(c.dt)))
 	}
 	ref := &dictionaryRef{id: t.int(0, 8, 0), index: arrow.PrimitiveTypes.Int32}
 	if t.has(1) {
@@ -128,14 +131,19 @@ func readDictionaryRef(t fbTable, c fileColumn) (*dictionaryRef, error) {
 
 // unsupported are the types that a table cannot have, by their number.
 var unsupported = map[int64]string{
-	1: "null", 11: "interval", 14: "union", 22: "run-end encoded", 23: "binary view",
-	24: "utf8 view", 25: "list view", 26: "large list view",
+	1: "null", 11: "interval", 14: "union", 22: "run-end encoded", 25: "list view", 26: "large list view",
 }
+
+// The numbers of the types that are views.
+const (
+	typeBinaryView = 23
+	typeTextView   = 24
+)
 
 // readType reads the type of field t, whose number is given.
 func readType(number int64, t fbTable, children []fileColumn) (arrow.DataType, error) {
 	if name, ok := unsupported[number]; ok {
-		return nil, fmt.Errorf("the type %s is not supported; write the column as another type", name)
+		return nil, unsupportedError(fmt.Sprintf("the type %s is not supported; write the column as another type", name))
 	}
 	if !t.has(3) {
 		return nil, errFlatbuffer
@@ -146,9 +154,9 @@ func readType(number int64, t fbTable, children []fileColumn) (arrow.DataType, e
 		return readInt(spec)
 	case 3:
 		return readFloat(spec.int(0, 2, 0))
-	case 4:
+	case 4, typeBinaryView:
 		return arrow.BinaryTypes.Binary, nil
-	case 5:
+	case 5, typeTextView:
 		return arrow.BinaryTypes.String, nil
 	case 6:
 		return arrow.FixedWidthTypes.Boolean, nil
@@ -288,6 +296,7 @@ type batchHeader struct {
 	rows    int64
 	nodes   []nodeHeader
 	buffers []bufferHeader
+	views   []int64 // of each view column, the number of buffers with its bytes
 	codec   codecID
 }
 
@@ -341,6 +350,10 @@ func readBatchHeader(t fbTable) (batchHeader, error) {
 	h.buffers = make([]bufferHeader, buffers.n)
 	for i := range h.buffers {
 		h.buffers[i] = bufferHeader{buffers.int64(int64(i), 0), buffers.int64(int64(i), 8)}
+	}
+	views := t.vector(4, 8)
+	for i := range views.n {
+		h.views = append(h.views, views.int64(i, 0))
 	}
 	if t.has(3) {
 		compression := t.table(3)

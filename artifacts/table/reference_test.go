@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -43,7 +44,7 @@ func referenceDigest(a arrow.Array) artifacts.Digest {
 		root.add(a, i)
 	}
 	root.complete(a.DataType())
-	name := typeName(a.DataType())
+	name := strings.NewReplacer("string_view", "utf8", "binary_view", "binary").Replace(typeName(a.DataType()))
 	var b bytes.Buffer
 	b.WriteString("prismflow column 1\x00")
 	b.Write(binary.AppendUvarint(nil, uint64(len(name))))
@@ -85,6 +86,10 @@ func (n *referenceNode) add(a arrow.Array, i int) {
 		n.text([]byte(a.Value(i)))
 	case *array.LargeString:
 		n.text([]byte(a.Value(i)))
+	case *array.StringView:
+		n.text([]byte(a.Value(i)))
+	case *array.BinaryView:
+		n.text(a.Value(i))
 	case *array.Binary:
 		n.text(a.Value(i))
 	case *array.LargeBinary:

@@ -472,10 +472,10 @@ func TestText(t *testing.T) {
 	if err := WriteText(&out, path, -1, 90); err != nil {
 		t.Fatal(err)
 	}
-	want := `item                               score  vector               picture
-utf8                             float64  float32[512]         binary
-a long title with \x1b[31m esc…   0.0803  [0.12 -0.034 … 512]  1 bytes sha256:2d711642b726
-short                            1234567  [0.12 -0.034 … 512]  0 bytes sha256:e3b0c44298fc
+	want := `item                                   score  vector               picture
+utf8                                 float64  float32[512]         binary
+a long title with \x1b[31m escapes…   0.0803  [0.12 -0.034 … 512]  1 B sha256:2d711642b726
+short                                1234567  [0.12 -0.034 … 512]  0 B sha256:e3b0c44298fc
 2 rows
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
