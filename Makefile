@@ -26,24 +26,9 @@ build: ## build bin/prismflow
 setup: build ## install libtorch where there is none (Debian, Ubuntu)
 	@.ci/setup
 
-define NEXT
-
-What next:
-  bin/prismflow run demo                    nothing runs: every result is in the cache
-  bin/prismflow status demo -p seed=7       what another seed would run again, and why
-  bin/prismflow run demo -p seed=7          and so it does
-  bin/prismflow dag demo                    the pipeline, drawn
-  bin/prismflow stages                      what a pipeline can be made of
-  bin/prismflow init                        a first pipeline of your own
-Real data: README.md, "The first real run".
-endef
-export NEXT
-
 demo: setup ## generate data, train, evaluate: from nothing to a table of metrics
 	bin/prismflow run demo
-	@echo
-	bin/prismflow metrics demo
-	@echo "$$NEXT"
+	@echo 'real data: README.md, "The first real run"'
 
 test: build ## all tests, those about concurrency also with the race detector
 	@.ci/setup || test "$$CI" != true

@@ -15,8 +15,11 @@ package kinds
 import (
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/amazon"
+	"github.com/prismflow/prismflow/stages/corpus"
 	"github.com/prismflow/prismflow/stages/exec"
 	"github.com/prismflow/prismflow/stages/features"
+	"github.com/prismflow/prismflow/stages/sequences"
+	"github.com/prismflow/prismflow/stages/split"
 	"github.com/prismflow/prismflow/stages/synthetic"
 )
 
@@ -33,8 +36,11 @@ func All() (stages.Registry, error) {
 func families() []func() []stages.Kind {
 	return []func() []stages.Kind{
 		amazon.Kinds,
+		corpus.Kinds,
 		exec.Kinds,
 		features.Kinds,
+		sequences.Kinds,
+		split.Kinds,
 		synthetic.Kinds,
 	}
 }
