@@ -200,7 +200,7 @@ func describe(v any) string {
 	case map[string]any:
 		return "a table"
 	}
-	return clip(fmt.Sprint(v))
+	return "a date; write one as a string" // TOML has no other values
 }
 
 // given says of a key's raw value which parameter made it what it is, as a

@@ -331,6 +331,26 @@ func TestDiagnostics(t *testing.T) {
 			"words.toml:5:10: parameter list is a list and cannot stand inside a text\n"},
 		{"mistyped", "[params]\na = \"x\"\n[stages.tokens]\nkind = \"text.tokens\"\nsource = \"${parms.a}${params.a}${HOME}\"\n", nil,
 			"words.toml:5:10: warning: \"${parms.a}\" is left as it is (did you mean params?)\n"},
+		{"tables that are lists", "[[stages.a]]\nkind = \"exec\"\n[[cache]]\ndir = \"x\"\n", nil,
+			"words.toml:1:10: stages.a must be a table, not a list\nwords.toml:3:3: cache must be a table, not a list\n"},
+		{"tables that are none", oneStage + "resources = 2\nafter = 3\n[stages.x]\nkind = \"exec\"\ncommand = [\"true\"]\n[[stages.x.outputs]]\na = 2020-01-01\n", nil,
+			"words.toml:4:13: stage tokens: resources must be a table such as { cpu = 2, gpu = 1, memory = \"4GiB\" }, not the number 2\n" +
+				"words.toml:5:9: stage tokens: after must be a list of strings, not the number 3\n" +
+				"words.toml:6:9: stage x: needs outputs: without one there is nothing to keep, for example outputs = { counts = \"arrow\" }\n" +
+				"words.toml:9:12: stage x: outputs: must be a table, { NAME = … }\n"},
+		{"cache", oneStage + "[cache]\ndir = true\nremotes = 2020-01-01\n", nil,
+			"words.toml:5:7: cache.dir must be a directory, not true\n" +
+				"words.toml:6:1: warning: cache.remotes is not used yet: results stay in the local cache\n" +
+				"words.toml:6:11: cache.remotes must be a list of strings, not a date; write one as a string\n"},
+		{"long names", strings.Repeat("x", 1000) + " = 1\n" + oneStage, nil,
+			"words.toml:1:1: unknown key \"" + strings.Repeat("x", maxNameShown) + "…\"\n"},
+		{"lists of the caller", "[params]\na = [1]\nb = [1]\nc = [1]\n" + oneStage, map[string]string{"a": "[1, \"x\"]", "b": "[1", "c": "[[1]]"},
+			"-p a: element 2 must be of the type of 1, not x; the default is at words.toml:2:1\n" +
+				"-p b: is no TOML list: expected a comma (',') or array terminator (']'), but got end of file; the default is at words.toml:3:1\n" +
+				"-p c: must be a list of strings, numbers or booleans, not \"[[1]]\"; the default is at words.toml:4:1\n" +
+				"words.toml:2:1: warning: parameter a is used nowhere\nwords.toml:3:1: warning: parameter b is used nowhere\n" +
+				"words.toml:4:1: warning: parameter c is used nowhere\n"},
+		{"no parameters", oneStage, map[string]string{"seed": "1"}, "-p seed: words.toml declares no such parameter; it has none\n"},
 		{"remotes", oneStage + "[cache]\nremotes = [\"file:///x\"]\ndri = \"x\"\n", nil,
 			"words.toml:5:1: warning: cache.remotes is not used yet: results stay in the local cache\nwords.toml:6:1: cache: unknown key \"dri\" (did you mean dir?)\n"},
 	} {
@@ -461,6 +481,31 @@ func TestLoadErrors(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "larger than 4 MiB") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// FuzzLoad reads any text as a pipeline. Nothing may panic, and what is said
+// stands in the file.
+func FuzzLoad(f *testing.F) {
+	f.Add(whole)
+	f.Add(many(3))
+	f.Add(oneStage + "[[stages.a]]\n[[stages.a.b]]\nx = [{ y = \"${params.z}\" }]\nafter = [[]]\n")
+	registry := toys(f)
+	f.Fuzz(func(t *testing.T, text string) {
+		doc, diagnostics := readDocument("fuzz.toml", []byte(text))
+		if doc != nil {
+			c := &checker{doc: doc, opts: Options{Registry: registry, Params: map[string]string{"what": text}}, path: "/x/fuzz.toml", dir: "/x", workDir: "/"}
+			_, err := c.check()
+			var invalid *Invalid
+			if errors.As(err, &invalid) {
+				diagnostics = invalid.Diagnostics
+			}
+		}
+		for _, d := range diagnostics {
+			if d.Line > 1+strings.Count(text, "\n") || d.Message == "" || len(d.Message) > 1<<12+2*len(text) {
+				t.Errorf("%v", d)
+			}
+		}
+	})
 }
 
 func TestNameOf(t *testing.T) {

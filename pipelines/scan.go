@@ -304,7 +304,9 @@ func (s *scanner) multiline(quote string, escapes bool) {
 		case escapes && s.peek() == '\\':
 			s.at += 2
 		case s.take(quote + quote + quote):
-			_ = s.take(quote) && s.take(quote)
+			for range 2 {
+				s.take(quote)
+			}
 			return
 		default:
 			s.at++
