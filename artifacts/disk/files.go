@@ -11,8 +11,8 @@ import (
 )
 
 // A fault decides, in tests, whether a file operation fails. The operations
-// are those by which a file becomes visible: create, write, chmod, times,
-// sync, close, link, rename, mkdir, syncdir, clone.
+// are those by which a file becomes visible: create, write, chmod, times, sync,
+// mkdir, link, rename, syncdir, copy.
 type fault func(op, path string) error
 
 func (f fault) at(op, path string) error {
@@ -24,12 +24,13 @@ func (f fault) at(op, path string) error {
 
 // A SpaceError says that the disk, or the user's share of it, is full.
 type SpaceError struct {
-	Path string // what was being written
-	Err  error
+	Path   string // what was being written
+	Remedy string // what to do about it
+	Err    error
 }
 
 func (e *SpaceError) Error() string {
-	return fmt.Sprintf("no space left on device while writing %s: free space or move the cache with --cache DIR", e.Path)
+	return fmt.Sprintf("no space left on device while writing %s: free space or %s", e.Path, e.Remedy)
 }
 
 func (e *SpaceError) Unwrap() error { return e.Err }
@@ -40,7 +41,7 @@ func spaceError(err error, path string) error {
 		return err
 	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return &SpaceError{Path: path, Err: err}
+		return &SpaceError{Path: path, Remedy: "move the cache with --cache DIR", Err: err}
 	}
 	return err
 }

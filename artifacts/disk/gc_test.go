@@ -187,7 +187,7 @@ func TestGCKeepsWhatALeaseNeeds(t *testing.T) {
 	}
 }
 
-// TestGCBeyondReadableLease: a lease that cannot be understood protects all.
+// TestGCBesideUnreadableLease: a lease that cannot be understood protects all.
 func TestGCBesideUnreadableLease(t *testing.T) {
 	s, c := openClocked(t)
 	all := publishAt(t, s, c, 1)

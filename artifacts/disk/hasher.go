@@ -130,11 +130,11 @@ func (s *Store) hashOnce(ctx context.Context, path string) (st Stamp, same bool,
 		return Stamp{}, false, err
 	}
 	defer f.Close()
-	hashed := s.opts.Now().UnixNano()
 	before, err := openID(f)
 	if err != nil {
 		return Stamp{}, false, err
 	}
+	hashed := s.opts.Now().UnixNano()
 	d, err := hashReader(ctx, f, before.Size)
 	if err != nil {
 		return Stamp{}, false, err

@@ -35,7 +35,12 @@ func (s *Store) Materialise(ctx context.Context, d artifacts.Digest, dest string
 	if err != nil {
 		return false, fmt.Errorf("making %s: %w", dest, err)
 	}
-	if err := s.materialise(ctx, d, blob, abs); err != nil {
+	err = s.materialise(ctx, d, blob, abs)
+	var full *SpaceError
+	if errors.As(err, &full) {
+		full.Remedy = "write the results elsewhere with --out DIR"
+	}
+	if err != nil {
 		return false, fmt.Errorf("making %s: %w", dest, err)
 	}
 	return true, nil
