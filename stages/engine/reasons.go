@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -147,7 +148,8 @@ func fileDifference(name string, before, after []artifacts.FileDigest) string {
 	}
 	var changed []string
 	for i := range after {
-		if after[i] != before[i] && after[i].Name != "" {
+		isName := after[i].Name != filepath.Ext(after[i].Name) // not an extension alone
+		if after[i] != before[i] && isName {
 			changed = append(changed, after[i].Name)
 		}
 	}
