@@ -52,11 +52,22 @@ func looksPython(line []byte) bool {
 }
 
 func parsePython(line []byte) (record, error) {
-	v, err := pyliteral.Parse(line)
+	d, err := pyliteral.ParseFields(line, read)
 	if err != nil {
 		return record{}, fmt.Errorf("no complete Python literal: %w", err)
 	}
-	return record{python: v.(pyliteral.Dict)}, nil // it begins with a brace
+	return record{python: d}, nil
+}
+
+// read are the fields that are read of reviews and of metadata.
+func read(name string) bool {
+	switch name {
+	case "asin", "reviewerID", "overall", "unixReviewTime",
+		"title", "description", "brand", "categories", "category", "price",
+		"imUrl", "image", "imageURL", "imageURLHighRes":
+		return true
+	}
+	return false
 }
 
 // syntaxError says what the JSON library found, without the rest of the line

@@ -71,6 +71,35 @@ func (e *SyntaxError) Error() string {
 // It shares no memory with text. An error is a *SyntaxError.
 func Parse(text []byte) (any, error) {
 	p := parser{text: text}
+	return p.whole()
+}
+
+// ParseFields reads text, which must be exactly one dict between white space,
+// and keeps the entries whose keys are strings that wanted says yes to. Of the
+// others it checks that they are complete, but not the escapes in strings. An
+// error is a *SyntaxError.
+func ParseFields(text []byte, wanted func(key string) bool) (Dict, error) {
+	p := parser{text: text, wanted: wanted}
+	p.space()
+	if p.peek() != '{' {
+		return nil, p.errorf("want a dict, not %s", p.here())
+	}
+	v, err := p.whole()
+	if err != nil {
+		return nil, err
+	}
+	return v.(Dict), nil
+}
+
+type parser struct {
+	text    []byte
+	at      int
+	scratch []byte                // a string while its escapes are replaced
+	wanted  func(key string) bool // which entries of the outermost dict to keep; nil for all
+	skip    bool                  // whether values are only gone over
+}
+
+func (p *parser) whole() (any, error) {
 	p.space()
 	v, err := p.value(0)
 	if err != nil {
@@ -81,12 +110,6 @@ func Parse(text []byte) (any, error) {
 		return nil, p.errorf("unexpected %s after the value", p.here())
 	}
 	return v, nil
-}
-
-type parser struct {
-	text    []byte
-	at      int
-	scratch []byte // a string while its escapes are replaced
 }
 
 func (p *parser) errorf(format string, args ...any) error {
@@ -166,15 +189,30 @@ func (p *parser) dict(depth int) (any, error) {
 		}
 		p.at++
 		p.space()
+		unwanted := depth == 0 && !p.wants(key)
+		p.skip = p.skip || unwanted
 		v, err := p.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
-		d = append(d, Entry{key, v})
+		if !p.skip {
+			d = append(d, Entry{key, v})
+		}
+		if unwanted {
+			p.skip = false
+		}
 		if err := p.separator('}'); err != nil {
 			return nil, err
 		}
 	}
+}
+
+func (p *parser) wants(key any) bool {
+	if p.wanted == nil {
+		return true
+	}
+	name, ok := key.(string)
+	return ok && p.wanted(name)
 }
 
 func (p *parser) key(depth int) (any, error) {
@@ -217,7 +255,9 @@ func (p *parser) list(end byte, depth int) (list []any, comma bool, err error) {
 		if err != nil {
 			return nil, false, err
 		}
-		list = append(list, v)
+		if !p.skip {
+			list = append(list, v)
+		}
 		if err := p.separator(end); err != nil {
 			return nil, false, err
 		}
@@ -229,10 +269,13 @@ func (p *parser) list(end byte, depth int) (list []any, comma bool, err error) {
 // or has a comma.
 func (p *parser) tuple(depth int) (any, error) {
 	list, comma, err := p.list(')', depth)
-	if err == nil && len(list) == 1 && !comma {
+	switch {
+	case err != nil || p.skip:
+		return nil, err
+	case len(list) == 1 && !comma:
 		return list[0], nil
 	}
-	return list, err
+	return list, nil
 }
 
 func (p *parser) word() (any, error) {

@@ -126,6 +126,27 @@ func TestGetTakesTheLastOfEqualKeys(t *testing.T) {
 	}
 }
 
+func TestParseFields(t *testing.T) {
+	wanted := func(key string) bool { return key == "a" || key == "c" }
+	got, err := ParseFields([]byte(` {'a': [1, {'b': 2}], 'b': {'a': ['x', (1,)], 'c': u'\q'}, 'c': 'y', 5: 6, 'b': None}`), wanted)
+	want := Dict{{"a", []any{Number("1"), Dict{{"b", Number("2")}}}}, {"c", "y"}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got)\n%s", err, diff)
+	}
+	for text, message := range map[string]string{
+		`['a']`:                "column 1: want a dict, not '['",
+		`{'b': ['x', }`:        "column 13: want a value, not '}'",
+		`{'b': {'x': 'y}`:      "column 13: string without end",
+		`{'b': {['x']: 1}}`:    "column 8: a list, tuple or dict cannot be a key here",
+		`{'a': 1, 'b': 12x, }`: "column 15: malformed number",
+		`{'a': 1, 'b': 1} 'c'`: "column 18: unexpected '\\'' after the value",
+	} {
+		if _, err := ParseFields([]byte(text), wanted); err == nil || err.Error() != message {
+			t.Errorf("%s: error %v, want %s", text, err, message)
+		}
+	}
+}
+
 // canonical writes a value in one line, the same way as reference does. Strings
 // are written as hex digits of UTF-8, numbers as float64's.
 func canonical(v any) string {
@@ -287,6 +308,29 @@ func TestAgreesWithPython(t *testing.T) {
 	}
 }
 
+// BenchmarkParse compares building everything with building what is wanted, on
+// a line of which most is not.
+func BenchmarkParse(b *testing.B) {
+	line := []byte(`{'asin': 'B000002LRT', 'title': "Don\'t Stop", 'description': '` + strings.Repeat("some words ", 60) +
+		`', 'related': {'also_bought': [` + strings.Repeat(`'B000002LRT', `, 60) + `]}, 'price': 9.49, 'categories': [['CDs & Vinyl', 'Pop']]}`)
+	b.Run("everything", func(b *testing.B) {
+		b.SetBytes(int64(len(line)))
+		for b.Loop() {
+			if _, err := Parse(line); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("what is wanted", func(b *testing.B) {
+		b.SetBytes(int64(len(line)))
+		for b.Loop() {
+			if _, err := ParseFields(line, func(key string) bool { return key != "related" }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		`{'asin': '5555991584', 'price': 9.49, 'related': {'also_bought': ['B000002LRT']}, 'categories': [['CDs & Vinyl']]}`,
@@ -303,6 +347,9 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
+		if d, ok := v.(Dict); ok {
+			checkFields(t, text, d)
+		}
 		if !utf8.Valid(text) {
 			return
 		}
@@ -314,6 +361,24 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q gave %s, which gives %s", text, repr(v), repr(again))
 		}
 	})
+}
+
+// checkFields checks that ParseFields gives what Parse gave.
+func checkFields(t *testing.T, text []byte, whole Dict) {
+	wanted := func(key string) bool { return len(key)%2 == 0 }
+	got, err := ParseFields(text, wanted)
+	if err != nil {
+		t.Fatalf("%q: %v, though all of it is read", text, err)
+	}
+	var want Dict
+	for _, e := range whole {
+		if key, ok := e.Key.(string); ok && wanted(key) {
+			want = append(want, e)
+		}
+	}
+	if canonical(got) != canonical(want) {
+		t.Fatalf("%q: fields %s, want %s", text, repr(got), repr(want))
+	}
 }
 
 // repr prints a value as Python does.

@@ -47,7 +47,7 @@ func (p *parser) piece() (string, error) {
 	}
 	body, escaped, err := p.quoted()
 	switch {
-	case err != nil:
+	case err != nil || p.skip:
 		return "", err
 	case raw || !escaped:
 		return string(body), nil
