@@ -19,9 +19,9 @@ import (
 // A cell appends the text of value i of some vector.
 type cell func(dst []byte, i int64) []byte
 
-// jsonCell is for JSON: null for null, strings for text, for floats that JSON
-// has no number for (NaN, Infinity, -Infinity), for binary in base64, and for times and
-// decimals; arrays for lists; objects for structs.
+// jsonCell is for JSON: null for null; strings for text, for floats that JSON
+// has no number for (NaN, Infinity, -Infinity), for binary in base64, and for
+// times and decimals; arrays for lists; objects for structs.
 func jsonCell(v *vector) cell {
 	value := jsonValue(v)
 	return func(dst []byte, i int64) []byte {

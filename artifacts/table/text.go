@@ -22,9 +22,9 @@ const (
 
 // WriteText writes the first head rows of a table for people, all when head is
 // negative: aligned columns under their names and types, and a last line that
-// counts the rows. Lines are kept to width columns of the terminal where cells can be
-// shortened so far; 0 is no limit. Of long texts the beginning is shown, of
-// long lists two elements and the length, of binary the size and digest.
+// counts the rows. Lines are kept to width columns of the terminal where cells
+// can be shortened so far; 0 is no limit. Of long texts the beginning is shown,
+// of long lists two elements and the length, of binary the size and digest.
 func WriteText(w io.Writer, path string, head int64, width int) error {
 	f, err := Open(path)
 	if err != nil {

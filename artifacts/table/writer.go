@@ -211,8 +211,8 @@ func (w *Writer[Row]) start() error {
 
 // ipcOptions compresses tables without fixed-size lists. Those hold embeddings
 // as a rule, which no compressor makes smaller (measured: not by a percent)
-// and which are read faster as they are. A buffer that does not shrink, such as one
-// of pictures, stays as it is in any table.
+// and which are read faster as they are. A buffer that does not shrink, such
+// as one of pictures, stays as it is in any table.
 func (w *Writer[Row]) ipcOptions() []ipc.Option {
 	options := []ipc.Option{ipc.WithSchema(w.schema), ipc.WithAllocator(w.options.allocator)}
 	for _, f := range w.fields {
