@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/prismflow/prismflow/artifacts"
 )
 
@@ -63,10 +65,31 @@ func (s *Store) touch(ctx context.Context, path string, modified time.Time) erro
 	}
 	return s.sweep.inUse(ctx, func() error {
 		err := os.Chtimes(path, time.Time{}, now)
-		if errors.Is(err, os.ErrNotExist) {
+		if errors.Is(err, os.ErrPermission) {
+			err = touchOthers(ctx, path, now)
+		}
+		if errors.Is(err, os.ErrNotExist) || ctx.Err() != nil {
 			return err
 		}
-		return nil // another user's, or read-only: its use goes unrecorded
+		return nil // a store that may only be read: nobody collects there for us
+	})
+}
+
+// touchOthers sets the modification time of a file of another user's, whom we
+// share the store with. The system allows that for its own time only, and its
+// clock of file times is up to a tick behind.
+func touchOthers(ctx context.Context, path string, notBefore time.Time) error {
+	tries := 0
+	return poll(ctx, 4*time.Millisecond, 20*time.Millisecond, func() (done bool, err error) {
+		tries++
+		if err := unix.UtimesNanoAt(unix.AT_FDCWD, path, nil, 0); err != nil {
+			return false, err
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return false, err
+		}
+		return !info.ModTime().Before(notBefore) || tries == 5, nil
 	})
 }
 
@@ -97,7 +120,7 @@ func (s *Store) putAction(ctx context.Context, k artifacts.Key, action []byte, r
 	if _, err := tmp.Write(action); err != nil {
 		return err
 	}
-	if err := tmp.finish(0o644, s.opts.Now()); err != nil {
+	if err := tmp.finish(s.opts.Now()); err != nil {
 		return err
 	}
 	path := s.actionPath(k)

@@ -12,9 +12,6 @@ import (
 	"github.com/prismflow/prismflow/artifacts"
 )
 
-// blobMode makes it hard to change a blob by mistake.
-const blobMode = 0o444
-
 // Stat implements artifacts.Store.
 func (s *Store) Stat(ctx context.Context, d artifacts.Digest) (int64, error) {
 	hex, err := checkDigest(ctx, d)
@@ -64,7 +61,7 @@ func (s *Store) Put(ctx context.Context, d artifacts.Digest, size int64, r io.Re
 	if err := artifacts.CopyVerified(ctx, tmp, r, d, size); err != nil {
 		return err
 	}
-	if err := tmp.finish(blobMode, s.opts.Now()); err != nil {
+	if err := tmp.finishBlob(s.opts.Now()); err != nil {
 		return fmt.Errorf("storing blob %s: %w", d.Short(), err)
 	}
 	return s.moveIn(ctx, tmp.f, d, hex, hashed)
@@ -89,7 +86,7 @@ func (s *Store) Adopt(ctx context.Context, path string, d artifacts.Digest) erro
 		return s.adoptCopy(ctx, f, d)
 	}
 	tmp := &tempFile{f, s.fault}
-	if err := tmp.finish(blobMode, s.opts.Now()); err != nil {
+	if err := tmp.finishBlob(s.opts.Now()); err != nil {
 		return fmt.Errorf("adopting %s: %w", path, err)
 	}
 	return s.moveIn(ctx, f, d, hex, s.opts.Now())

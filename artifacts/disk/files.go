@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -53,15 +54,16 @@ type tempFile struct {
 	fault fault
 }
 
-func createTemp(dir, pattern string, flt fault) (*tempFile, error) {
-	if err := flt.at("create", dir); err != nil {
-		return nil, spaceError(err, dir)
-	}
-	f, err := os.CreateTemp(dir, pattern)
-	if err != nil {
-		return nil, spaceError(err, dir)
-	}
-	return &tempFile{f, flt}, nil
+// createTemp makes a file with a new name. Its mode is what the user's umask
+// leaves: others share a store, or are kept from it, by that.
+func createTemp(dir, prefix string, flt fault) (*tempFile, error) {
+	t := &tempFile{fault: flt}
+	path := filepath.Join(dir, prefix+rand.Text())
+	err := inOrder(step{"create", func() (err error) {
+		t.f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		return err
+	}}).run(flt, path)
+	return t, err
 }
 
 // Write implements io.Writer.
@@ -76,14 +78,22 @@ func (t *tempFile) Write(p []byte) (int, error) {
 
 var _ io.Writer = (*tempFile)(nil)
 
-// finish gives the file its mode and time and makes its content durable.
-func (t *tempFile) finish(mode os.FileMode, modified time.Time) error {
+// finish gives the file its time and makes its content durable.
+func (t *tempFile) finish(modified time.Time) error {
 	name := t.f.Name()
 	return inOrder(
-		step{"chmod", func() error { return t.f.Chmod(mode) }},
 		step{"times", func() error { return os.Chtimes(name, modified, modified) }},
 		step{"sync", t.f.Sync},
 	).run(t.fault, name)
+}
+
+// finishBlob is finish for a blob, which becomes hard to change by mistake.
+func (t *tempFile) finishBlob(modified time.Time) error {
+	protect := inOrder(step{"chmod", func() error { return t.f.Chmod(0o444) }})
+	if err := protect.run(t.fault, t.f.Name()); err != nil {
+		return err
+	}
+	return t.finish(modified)
 }
 
 // discard closes and removes the file; after it was renamed, it just closes.

@@ -114,7 +114,6 @@ func (s *Store) copyTo(ctx context.Context, d artifacts.Digest, src *os.File, de
 	hashed := s.opts.Now()
 	err = inOrder(
 		step{"copy", func() error { return s.fill(ctx, tmp, src, d) }},
-		step{"chmod", func() error { return tmp.f.Chmod(0o644) }},
 		step{"rename", func() error { return os.Rename(tmp.f.Name(), dest) }},
 	).run(s.fault, dest)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,6 +119,40 @@ var helpers = map[string]func(dir string) error{
 		}
 		return s.Close()
 	},
+	"publish": func(dir string) error {
+		syscall.Umask(0o002) // what is made is for the group
+		s, err := Open(dir, Options{})
+		if err != nil {
+			return err
+		}
+		m := storetest.Manifest(quiet{}, s, 1, map[string][]byte{"table": []byte("rows")})
+		if _, err := artifacts.Publish(ctx, s, m); err != nil {
+			return err
+		}
+		readyUntilToldToEnd("published")
+		_, err = s.GC(ctx, GCOptions{MaxBytes: 1})
+		return errors.Join(err, s.Close())
+	},
+	"use": func(dir string) error {
+		syscall.Umask(0o002)
+		s, err := Open(dir, Options{})
+		if err != nil {
+			return err
+		}
+		lease, err := s.Lease(ctx, "of another user")
+		if err != nil {
+			return err
+		}
+		m := storetest.Manifest(quiet{}, lookupOnly{s}, 1, nil)
+		if _, err := artifacts.Lookup(ctx, s, m.Key); err != nil {
+			return err
+		}
+		readyUntilToldToEnd("in use")
+		if m, err = artifacts.Lookup(ctx, s, m.Key); err != nil {
+			return err
+		}
+		return errors.Join(lease.Close(), artifacts.Replace(ctx, s, m), s.Close())
+	},
 	"runs":    runs,
 	"forever": putForever,
 }
@@ -159,7 +194,14 @@ func start(t *testing.T, name, dir string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startAs(t, exe, nil, name, dir)
+}
+
+// startAs starts a helper from a copy of the test binary, as some user.
+func startAs(t *testing.T, exe string, user *syscall.Credential, name, dir string) *process {
+	t.Helper()
 	cmd := exec.Command(exe)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
 	cmd.Env = append(os.Environ(), helperVar+"="+name+" "+dir)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
@@ -315,6 +357,50 @@ func TestStampsOfManyProcesses(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTwoUsers: one may not set the times of the other's files, and yet what
+// one uses is safe from the other's GC.
+func TestTwoUsers(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can be two users")
+	}
+	dir, err := os.MkdirTemp("", "two-users-") // unlike t.TempDir, for others to enter
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	const group = 54320
+	must(t, os.Chown(dir, 0, group))
+	must(t, os.Chmod(dir, 0o775|os.ModeSetgid))
+	exe := filepath.Join(dir, "test")
+	binary, err := os.Executable()
+	must(t, err)
+	must(t, copyFile(binary, exe))
+	store := filepath.Join(dir, "cache")
+	ann, bob := &syscall.Credential{Uid: 54321, Gid: group}, &syscall.Credential{Uid: 54322, Gid: group}
+
+	collecting := startAs(t, exe, ann, "publish", store)
+	collecting.line()
+	s, err := Open(store, Options{})
+	must(t, err)
+	key := storetest.Manifest(t, lookupOnly{s}, 1, nil).Key
+	recent := time.Now().Add(-10 * time.Second)
+	must(t, os.Chtimes(s.actionPath(key), recent, recent))
+	using := startAs(t, exe, bob, "use", store)
+	using.line()
+	collecting.end()
+	using.end()
+	if _, err := artifacts.Lookup(ctx, s, key); err != nil {
+		t.Error(err)
+	}
+	startAs(t, exe, ann, "publish", store).end() // over what is now the other's
+}
+
+func copyFile(from, to string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o755)
 }
 
 // runs is a process that computes and reuses a small set of results under

@@ -31,7 +31,7 @@ func TestAdopt(t *testing.T) {
 		wantExists(t, path, false)
 		info, err := os.Lstat(s.blobPath(d.Hex()))
 		must(t, err)
-		if info.Mode() != blobMode {
+		if info.Mode() != 0o444 {
 			t.Errorf("mode is %v", info.Mode())
 		}
 		if !bytes.Equal(storetest.Get(t, s, d), b) {
@@ -151,7 +151,7 @@ func TestMaterialise(t *testing.T) {
 	}
 	info, err := os.Lstat(filepath.Join(out, "small.arrow"))
 	must(t, err)
-	if st := info.Sys().(*syscall.Stat_t); st.Nlink != 1 || info.Mode() != 0o644 {
+	if st := info.Sys().(*syscall.Stat_t); st.Nlink != 1 || info.Mode()&0o600 != 0o600 {
 		t.Errorf("the small one has %d names and mode %v", st.Nlink, info.Mode())
 	}
 	if left, err := os.ReadDir(out); err != nil || len(left) != 2 {

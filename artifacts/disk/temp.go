@@ -89,12 +89,14 @@ func (s *Store) ownTemp() (string, error) {
 }
 
 // CleanTemp removes what processes that died left in tmp/, and says how many
-// entries that were. What a living process works in stays.
+// entries that were. What a living process works in stays. What cannot be
+// removed keeps the rest from nothing; the errors come joined.
 func (s *Store) CleanTemp(ctx context.Context) (removed int, err error) {
 	entries, err := os.ReadDir(s.path("tmp"))
 	if err != nil {
 		return 0, fmt.Errorf("cleaning %s: %w", s.path("tmp"), err)
 	}
+	var failed []error
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return removed, err
@@ -102,13 +104,13 @@ func (s *Store) CleanTemp(ctx context.Context) (removed int, err error) {
 		name := strings.TrimSuffix(e.Name(), lockSuffix)
 		gone, err := removeDead(s.path("tmp", name))
 		if err != nil {
-			return removed, fmt.Errorf("cleaning %s: %w", s.path("tmp", name), err)
+			failed = append(failed, fmt.Errorf("cleaning %s: %w", s.path("tmp", name), err))
 		}
 		if gone {
 			removed++
 		}
 	}
-	return removed, nil
+	return removed, errors.Join(failed...)
 }
 
 // removeDead removes a temporary directory, or file, whose lock nobody holds.
@@ -121,5 +123,6 @@ func removeDead(path string) (bool, error) {
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return false, nil // only the lock was left, or its directory comes next
 	}
-	return true, os.RemoveAll(path)
+	err = os.RemoveAll(path)
+	return err == nil, err
 }
