@@ -1,0 +1,57 @@
+// Package train fits recommenders.
+//
+//	[stages.train]
+//	kind     = "prism.train"
+//	split    = "split.split"
+//	features = "embed.features"   # optional
+//	loss     = "ce"
+//
+// Its output model is a table that DecodeModel turns back into what prism.Load
+// takes; every stage and command that serves a model reads it so. How training
+// works is package model/training's matter. The package does not evaluate on
+// test answers.
+package train
+
+import "github.com/prismflow/prismflow/stages"
+
+// Kinds are the kinds of this family.
+func Kinds() []stages.Kind {
+	return []stages.Kind{
+		stages.Declare[Prism]("prism.train", 1, "train PRISM, or its backbone alone, on sequences").WithDoc(prismDoc, prismExample),
+	}
+}
+
+const prismDoc = `
+Each user's training items, at most max_length of the newest with the item after each
+as its target, train a SASRec backbone; with features also PRISM before it: experts for
+what pictures and texts say each alone, only together, and in common, mixed by a gate
+(arXiv 2601.10944). Without features, or where no item has any, it is plain SASRec.
+
+After each epoch the validation answer of every user is ranked among all items that
+the user has not had, and the best epoch by monitor is kept. Training stops after
+patience epochs without a better one.
+
+mode = "causal" lets a position see its own past only. "paper" pools over the whole
+training window, as the paper describes it, so that in training a position sees its own
+target. "reference" does what the published code does, for comparison: pooling over
+padding, Euclidean triplets, unit-normal noise, trainable feature tables, and negatives
+that avoid the held-out answers.
+
+loss = "ce" is the softmax over all items; "bce" takes negatives drawn items for each
+target, is much cheaper on large catalogues, and needs more epochs.
+
+Of the test column only the largest id is used, since every item needs a row (and mode
+reference keeps test answers out of the negatives). Items are numbered 1 to the largest
+id in split and features.
+
+One seed gives one model to the bit on the same device type, libtorch and number of
+threads. A killed training goes on after its last whole epoch, with the same result.
+`
+
+const prismExample = `
+[stages.train]
+kind     = "prism.train"
+split    = "split.split"
+features = "features.features"
+seed     = 42
+`
