@@ -30,11 +30,11 @@ type Corpus struct {
 
 // An interaction is what the stage reads of tables.Interaction.
 type interaction struct {
-	User      string  `arrow:"user"`
-	Item      string  `arrow:"item"`
-	Rating    float32 `arrow:"rating"`
-	Timestamp int64   `arrow:"timestamp"`
-	Row       int64   `arrow:"row"`
+	User      string  `arrow:"user" doc:"external user id"`
+	Item      string  `arrow:"item" doc:"external item id"`
+	Rating    float32 `arrow:"rating" doc:"stars; only min_rating needs it"`
+	Timestamp int64   `arrow:"timestamp" doc:"seconds since 1970-01-01 UTC"`
+	Row       int64   `arrow:"row" doc:"line in the source; breaks time ties"`
 }
 
 // Validate checks the time range.

@@ -18,8 +18,8 @@ type LeaveOneOut struct {
 
 // A sequence is what the stage reads of tables.Sequence.
 type sequence struct {
-	User  int32   `arrow:"user"`
-	Items []int32 `arrow:"items"`
+	User  int32   `arrow:"user" doc:"internal user id"`
+	Items []int32 `arrow:"items" doc:"internal item ids, oldest first"`
 }
 
 // Run reads the sequences and writes the split.
