@@ -51,11 +51,11 @@ func (v *linesView) event(e dag.Event) {
 	case dag.StageFinished:
 		delete(v.stages, e.Stage)
 		if e.State == dag.Cached {
-			if v.cached++; v.cached > mostCached {
-				return
-			}
+			v.cached++
 		}
-		v.out.printf("%s\n", finishedLine(e))
+		if worthLine(e, v.cached) {
+			v.out.printf("%s\n", finishedLine(e))
+		}
 	case dag.Note:
 		v.out.printf("%s\n", noteLine(e))
 	}
@@ -87,17 +87,31 @@ func because(reason string) string {
 
 func noteLine(e dag.Event) string { return fmt.Sprintf("%-8s %s", "note", e.Message) }
 
-// finishedLine says how a stage ended. A failure's whole story is told at the
-// end of the run; here it is one line.
+// worthLine says whether the end of a stage deserves a line of its own: not that
+// of one that never began, for which the end of the run has a list, and not that
+// of the hundredth cached one.
+func worthLine(e dag.Event, cached int) bool {
+	switch e.State {
+	case dag.Skipped:
+		return false
+	case dag.Cancelled:
+		return e.Attempt > 0
+	case dag.Cached:
+		return cached <= mostCached
+	}
+	return true
+}
+
+// finishedLine says how a stage ended. Why one failed is told at the end of the
+// run.
 func finishedLine(e dag.Event) string {
 	switch e.State {
 	case dag.Ran, dag.Downloaded:
 		return fmt.Sprintf("%-8s %s in %s%s%s", e.State, e.Stage, seconds(e.Seconds), madeText(e.Detail), changedText(e))
 	case dag.Failed:
-		first, _, _ := strings.Cut(e.Error, "\n")
-		return fmt.Sprintf("%-8s %s after %s: %s", e.State, e.Stage, seconds(e.Seconds), first)
-	case dag.Skipped:
-		return fmt.Sprintf("%-8s %s: %s failed", e.State, e.Stage, e.CausedBy)
+		return fmt.Sprintf("%-8s %s after %s", e.State, e.Stage, seconds(e.Seconds))
+	case dag.Cancelled:
+		return fmt.Sprintf("stopped  %s after %s", e.Stage, seconds(e.Seconds))
 	}
 	return fmt.Sprintf("%-8s %s%s", e.State, e.Stage, because(e.Reason))
 }

@@ -95,7 +95,7 @@ func (v *liveView) event(e dag.Event) {
 		if e.State == dag.Cached {
 			v.cached++
 		}
-		if e.State != dag.Cached || v.cached <= mostCached {
+		if worthLine(e, v.cached) {
 			v.line(v.paint.finished(e))
 		}
 	case dag.StageRetry:

@@ -100,8 +100,8 @@ func findPipeline(argument string, s *streams) (string, error) {
 			return pipelines.EmbeddedPrefix + name, nil
 		}
 	}
-	shipped := pipelines.EmbeddedNames()
-	return "", usageError{fmt.Errorf("there is no file %s%s; these come with the program: %s", argument, stages.Suggest(argument, shipped), strings.Join(shipped, ", "))}
+	hint := stages.Suggest(strings.TrimSuffix(argument, ".toml"), shippedNames())
+	return "", usageError{fmt.Errorf("there is no file %s%s; these come with the program: %s", argument, hint, strings.Join(shippedNames(), ", "))}
 }
 
 // path is an argument as an absolute path.
