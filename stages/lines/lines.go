@@ -10,8 +10,9 @@ import (
 )
 
 // DefaultMaxBytes bounds a line unless Options say otherwise. The longest
-// lines of the Amazon files have some hundred kilobytes.
-const DefaultMaxBytes = 64 << 20
+// lines of the Amazon files have some hundred kilobytes, and a parser may need
+// fifty times the memory of a hostile one.
+const DefaultMaxBytes = 16 << 20
 
 // ErrDamaged is wrapped by errors about a compressed file that is incomplete
 // or otherwise not what was compressed. How many lines it lost is not known.
