@@ -106,8 +106,11 @@ func gather(name string, rows []featureRow, items int, of func(featureRow) ([]fl
 			m.Size = len(vector)
 			m.Vectors = make([]float32, (items+1)*m.Size)
 		}
-		if m.Present[row.ID] || len(vector) != m.Size {
-			return m, 0, fmt.Errorf("item %d has two rows, or a vector of %s that is not of length %d", row.ID, name, m.Size)
+		if m.Present[row.ID] {
+			return m, 0, fmt.Errorf("item %d has two rows", row.ID)
+		}
+		if len(vector) != m.Size {
+			return m, 0, fmt.Errorf("the %s vector of item %d has length %d, others %d", name, row.ID, len(vector), m.Size)
 		}
 		m.Present[row.ID] = true
 		copy(m.Vectors[int(row.ID)*m.Size:], vector)

@@ -78,8 +78,8 @@ type featureRow struct {
 func (p *Prism) Validate() []stages.Problem {
 	var problems []stages.Problem
 	for _, err := range unjoin(p.config().Validate()) {
-		name, _, _ := strings.Cut(err.Error(), " =")
-		problems = append(problems, stages.Problem{Param: name, Message: err.Error()})
+		name, message, _ := strings.Cut(err.Error(), " = ")
+		problems = append(problems, stages.Problem{Param: name, Message: message})
 	}
 	if _, err := gotorch.NewDevice(p.Device.Value); err != nil && p.Device.Value != "auto" {
 		problems = append(problems, stages.Problem{Param: "device", Message: err.Error()})
