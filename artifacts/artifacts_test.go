@@ -34,7 +34,8 @@ func TestDigest(t *testing.T) {
 	if got, err := artifacts.ParseDigest(empty); err != nil || got != d {
 		t.Errorf("ParseDigest: %s, %v", got, err)
 	}
-	for _, bad := range []string{"", "sha256:", empty[7:], empty[:70], empty + "0", "SHA256:" + empty[7:], "sha256:" + strings.ToUpper(empty[7:]), "sha256:" + strings.Repeat("g", 64)} {
+	for _, bad := range []string{"", "sha256:", empty[7:], empty[:70], empty + "0", "SHA256:" + empty[7:], "sha256:" + strings.ToUpper(empty[7:]), "sha256:" + strings.Repeat("g", 64),
+		"sha256:" + strings.Repeat("/", 64), "sha256:" + strings.Repeat(":", 64), "sha256:" + strings.Repeat("`", 64), empty[:70] + "\x00", empty[:70] + "\xff"} {
 		if _, err := artifacts.ParseDigest(bad); err == nil {
 			t.Errorf("ParseDigest(%q): no error", bad)
 		}

@@ -56,14 +56,17 @@ func short(s string) string {
 	return s
 }
 
+// isHex64 does without branches on the digits, which no processor can predict:
+// it is called for each of the thousands of digests that a run reads.
 func isHex64(s string) bool {
 	if len(s) != 64 {
 		return false
 	}
-	for _, c := range []byte(s) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
+	all := uint64(1)
+	for i := range 64 {
+		digit := (uint64(s[i]-'0') - 10) >> 63 // 1 where the difference is negative
+		letter := (uint64(s[i]-'a') - 6) >> 63
+		all &= digit | letter
 	}
-	return true
+	return all == 1
 }
