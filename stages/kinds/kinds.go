@@ -16,11 +16,13 @@ import (
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/amazon"
 	"github.com/prismflow/prismflow/stages/corpus"
+	"github.com/prismflow/prismflow/stages/evaluate"
 	"github.com/prismflow/prismflow/stages/exec"
 	"github.com/prismflow/prismflow/stages/features"
 	"github.com/prismflow/prismflow/stages/sequences"
 	"github.com/prismflow/prismflow/stages/split"
 	"github.com/prismflow/prismflow/stages/synthetic"
+	"github.com/prismflow/prismflow/stages/train"
 )
 
 // All is the registry of all kinds.
@@ -37,10 +39,12 @@ func families() []func() []stages.Kind {
 	return []func() []stages.Kind{
 		amazon.Kinds,
 		corpus.Kinds,
+		evaluate.Kinds,
 		exec.Kinds,
 		features.Kinds,
 		sequences.Kinds,
 		split.Kinds,
 		synthetic.Kinds,
+		train.Kinds,
 	}
 }
