@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/prismflow/prismflow/stages"
+	"github.com/prismflow/prismflow/stages/kinds"
 )
 
 // A validator understands as much of JSON Schema as JSONSchema uses, and fails
@@ -179,6 +180,21 @@ func TestJSONSchemaAccepts(t *testing.T) {
 	for _, text := range []string{whole, oneStage, many(3)} {
 		if errs := v.validate("", asJSON(t, text), v.root); errs != nil {
 			t.Errorf("%v in:\n%s", errs, text)
+		}
+	}
+}
+
+// TestJSONSchemaAcceptsShipped has an editor's view of the shipped pipelines.
+func TestJSONSchemaAcceptsShipped(t *testing.T) {
+	registry, err := kinds.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := newValidator(t, registry)
+	for _, name := range EmbeddedNames() {
+		text, _ := Embedded(name)
+		if errs := v.validate("", asJSON(t, string(text)), v.root); errs != nil {
+			t.Errorf("%s: %v", name, errs)
 		}
 	}
 }
