@@ -46,12 +46,27 @@ var owners = map[string]string{
 func TestArrows(t *testing.T) {
 	packages := listPackages(t)
 	for _, p := range packages {
-		for _, imported := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
-			if why := forbidden(p.ImportPath, imported); why != "" {
+		for _, imported := range p.Imports {
+			if why := forbidden(p.ImportPath, imported, arrows[folder(p.ImportPath)]); why != "" {
 				t.Errorf("%s\n    %s", why, packages.chain(p.ImportPath, imported))
 			}
 		}
+		for _, imported := range slices.Concat(p.TestImports, p.XTestImports) {
+			if why := forbidden(p.ImportPath, imported, below(folder(p.ImportPath))); why != "" {
+				t.Errorf("a test of %s", why)
+			}
+		}
 	}
+}
+
+// below are all folders that the arrows lead to from one: a test may look at
+// whatever its package stands on.
+func below(layer string) []string {
+	var reached []string
+	for _, next := range arrows[layer] {
+		reached = append(append(reached, next), below(next)...)
+	}
+	return reached
 }
 
 // TestProgramHoldsNoTests: a helper for tests that a package of the program
@@ -67,15 +82,15 @@ func TestProgramHoldsNoTests(t *testing.T) {
 }
 
 // forbidden says why a package of this module may not import another one, or
-// nothing.
-func forbidden(from, to string) string {
-	from = strings.TrimPrefix(from, module+"/")
+// nothing, when its folder may import those of allowed.
+func forbidden(from, to string, allowed []string) string {
 	layer := folder(from)
-	if to, ours := strings.CutPrefix(to, module+"/"); ours {
-		if folder(to) == layer || slices.Contains(arrows[layer], folder(to)) {
+	from = short(from)
+	if within(to, module) {
+		if next := folder(to); next == layer || slices.Contains(allowed, next) {
 			return ""
 		}
-		return fmt.Sprintf("%s must not import %s: packages of %s may import %v", from, to, layer, arrows[layer])
+		return fmt.Sprintf("%s must not import %s: packages of %s may import %v", from, short(to), layer, allowed)
 	}
 	for library, owner := range owners {
 		if within(to, library) && !within(from, owner) && layer != "docs" {
@@ -85,8 +100,12 @@ func forbidden(from, to string) string {
 	return ""
 }
 
+// short is a package's path in the module.
+func short(path string) string { return strings.TrimPrefix(path, module+"/") }
+
+// folder is the first part of a package's path in the module.
 func folder(path string) string {
-	first, _, _ := strings.Cut(path, "/")
+	first, _, _ := strings.Cut(short(path), "/")
 	return first
 }
 
@@ -197,7 +216,7 @@ func TestForbidden(t *testing.T) {
 		{"model/gotorchx", "github.com/ebitengine/purego", true},
 		{"unknown", module + "/dag", true},
 	} {
-		if got := forbidden(module+"/"+tt.from, tt.to); (got != "") != tt.want {
+		if got := forbidden(module+"/"+tt.from, tt.to, arrows[folder(tt.from)]); (got != "") != tt.want {
 			t.Errorf("%s → %s: %q, want forbidden %v", tt.from, tt.to, got, tt.want)
 		}
 	}
@@ -216,5 +235,20 @@ func TestChain(t *testing.T) {
 	}
 	if got := packages.chain(module+"/dag", model); got != "dag → model/prism" {
 		t.Errorf("chain without the program: %s", got)
+	}
+}
+
+func TestBelow(t *testing.T) {
+	for _, tt := range []struct {
+		layer, other string
+		want         bool
+	}{
+		{"pipelines", "artifacts", true},
+		{"stages", "pipelines", false},
+		{"model", "artifacts", false},
+	} {
+		if got := slices.Contains(below(tt.layer), tt.other); got != tt.want {
+			t.Errorf("tests of %s may import %s: %v, want %v", tt.layer, tt.other, got, tt.want)
+		}
 	}
 }
