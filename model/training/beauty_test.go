@@ -2,6 +2,7 @@ package training
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -123,46 +124,72 @@ func evaluate(t *testing.T, lib *gotorch.Library, snapshot prism.Snapshot, cases
 }
 
 // BenchmarkTrainingStep measures one optimizer step of 256 users of Beauty,
-// packed into rows and padded to the window, in turn, and reports their ratio.
+// packed into rows and padded to the window, in turn, and reports their ratio;
+// for SASRec with either loss, and for PRISM on features of CLIP's size.
 func BenchmarkTrainingStep(b *testing.B) {
 	data, _ := beauty(b)
-	lib := torchtest.Open(b)
-	for _, loss := range []Loss{BCE, CE} {
-		b.Run(string(loss), func(b *testing.B) {
+	for _, bench := range []struct {
+		name string
+		loss Loss
+		data Data
+	}{{"sasrec bce", BCE, data}, {"sasrec ce", CE, data}, {"prism bce", BCE, withNoise(data)}} {
+		b.Run(bench.name, func(b *testing.B) {
 			config := Default()
-			config.Loss = loss
-			packed, padded := 0.0, 0.0
-			stepper(b, lib, data, config, func(t *trainer) {
-				step := func(i int) float64 {
-					begun := time.Now()
-					from := i * config.BatchSize % (len(t.examples) - config.BatchSize)
-					if _, err := t.step(t.examples[from : from+config.BatchSize]); err != nil {
-						b.Fatal(err)
-					}
-					return time.Since(begun).Seconds()
-				}
-				inWindow := func(sequences [][]int32) backbone.Rows {
-					lengths := make([]int, len(sequences))
-					for i := range sequences {
-						lengths[i] = len(sequences[i])
-					}
-					return backbone.Pad(lengths, config.Model.MaxLength)
-				}
-				step(0)
-				b.ResetTimer()
-				for i := range b.N {
-					t.layout = t.model.Layout
-					packed += step(i)
-					t.layout = inWindow
-					padded += step(i)
-				}
-			})
-			n := float64(b.N)
-			b.ReportMetric(1e3*packed/n, "ms/packed")
-			b.ReportMetric(1e3*padded/n, "ms/padded")
-			b.ReportMetric(padded/packed, "padded/packed")
+			config.Loss = bench.loss
+			compareLayouts(b, bench.data, config)
 		})
 	}
+}
+
+// withNoise gives every item two modalities that say nothing.
+func withNoise(data Data) Data {
+	random := rand.New(rand.NewPCG(1, 1))
+	for _, name := range []string{"image", "text"} {
+		m := Modality{Name: name, Size: 512, Present: make([]bool, data.Items+1)}
+		for range (data.Items + 1) * m.Size {
+			m.Vectors = append(m.Vectors, random.Float32()-0.5)
+		}
+		for i := range m.Present {
+			m.Present[i] = i > 0
+		}
+		data.Modalities = append(data.Modalities, m)
+	}
+	return data
+}
+
+func compareLayouts(b *testing.B, data Data, config Config) {
+	packed, padded := 0.0, 0.0
+	stepper(b, torchtest.Open(b), data, config, func(t *trainer) {
+		step := func(i int) float64 {
+			begun := time.Now()
+			from := i * config.BatchSize % (len(t.examples) - config.BatchSize)
+			if _, err := t.step(t.examples[from : from+config.BatchSize]); err != nil {
+				b.Fatal(err)
+			}
+			return time.Since(begun).Seconds()
+		}
+		step(0)
+		b.ResetTimer()
+		for i := range b.N {
+			t.layout = t.model.Layout
+			packed += step(i)
+			t.layout = func(sequences [][]int32) backbone.Rows { return inWindow(sequences, config.Model.MaxLength) }
+			padded += step(i)
+		}
+	})
+	n := float64(b.N)
+	b.ReportMetric(1e3*packed/n, "ms/packed")
+	b.ReportMetric(1e3*padded/n, "ms/padded")
+	b.ReportMetric(padded/packed, "padded/packed")
+}
+
+// inWindow is the usual layout: one sequence a row, padded to the window.
+func inWindow(sequences [][]int32, window int) backbone.Rows {
+	lengths := make([]int, len(sequences))
+	for i := range sequences {
+		lengths[i] = len(sequences[i])
+	}
+	return backbone.Pad(lengths, window)
 }
 
 // stepper gives a trainer that is ready for its first step.

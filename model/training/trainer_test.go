@@ -83,8 +83,8 @@ func TestTrainingLearnsWhatIsPlanted(t *testing.T) {
 
 func TestSameSeedSameResultToTheBit(t *testing.T) {
 	config := small()
-	config.Epochs, config.Loss = 3, BCE
-	data := withPictures(chains(100, 30))
+	config.Epochs, config.Loss, config.Model.Hidden, config.Threads = 3, BCE, 64, 2
+	data := withPictures(chains(300, 3000)) // large enough for operators to use both threads
 	first, second := train(t, data, config, Options{}), train(t, data, config, Options{})
 	if diff := cmp.Diff(first, second); diff != "" {
 		t.Errorf("two trainings of one seed differ:\n%s", diff)
