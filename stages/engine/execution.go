@@ -65,7 +65,7 @@ func (t *task) environment(x *execution) *stages.Env {
 		Scratch:   filepath.Join(x.workspace, "scratch"),
 		Resume:    filepath.Join(config.Store.StateDir(), "checkpoints", string(t.key)),
 		Torch:     config.Torch,
-		Console:   x.log,
+		Console:   lossy{x.log},
 		LookupEnv: config.LookupEnv,
 		Log: zerolog.New(zerolog.MultiLevelWriter(x.console(), eventWriter(func(level, message string, fields map[string]any) {
 			emit(dag.Event{Type: dag.StageLog, Level: level, Message: message, Fields: fields})
@@ -79,7 +79,7 @@ func (t *task) environment(x *execution) *stages.Env {
 
 // console formats log lines for the stage's log.
 func (x *execution) console() zerolog.ConsoleWriter {
-	return zerolog.ConsoleWriter{Out: x.log, NoColor: true, TimeFormat: "15:04:05"}
+	return zerolog.ConsoleWriter{Out: lossy{x.log}, NoColor: true, TimeFormat: "15:04:05"}
 }
 
 // wire points the environment at the files of inputs, sources and outputs.
@@ -124,6 +124,11 @@ func (x *execution) perform(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if full(x.workspace) {
+		// A command that does not look at what its writes return ends well with
+		// half an output.
+		return x.withRemedy(errors.New("the disk is full, so the outputs may be cut short"))
+	}
 	x.manifest = artifacts.Manifest{
 		Format: artifacts.ManifestFormat, Key: x.task.key, Request: x.task.request,
 		Outputs: map[string]artifacts.Output{}, Report: x.env.Report(),
@@ -138,13 +143,23 @@ func (x *execution) perform(ctx context.Context) error {
 }
 
 // withRemedy turns a full disk that the stage met in its own directory, which is
-// on the cache's disk, into the error that says what to do.
+// on the cache's disk, into the error that says what to do. A command only says
+// that it failed, so the disk is asked as well.
 func (x *execution) withRemedy(err error) error {
 	var told *disk.SpaceError
-	if errors.Is(err, syscall.ENOSPC) && !errors.As(err, &told) {
-		return &disk.SpaceError{Path: x.workspace, Err: err}
+	if errors.As(err, &told) || !errors.Is(err, syscall.ENOSPC) && !full(x.workspace) {
+		return err
 	}
-	return err
+	return &disk.SpaceError{Path: x.workspace, Remedy: "move the cache with --cache DIR", Err: err}
+}
+
+// lossy writes as much as can be written: a log that cannot be kept, say on a
+// full disk, must not stop what is logged.
+type lossy struct{ w io.Writer }
+
+func (l lossy) Write(p []byte) (int, error) {
+	_, _ = l.w.Write(p)
+	return len(p), nil
 }
 
 // collect checks and keeps what the stage wrote.
