@@ -134,9 +134,6 @@ func (u *User) known(withHeld bool) []int32 {
 	set := slices.Clone(u.Train)
 	if withHeld {
 		set = append(set, u.Held...)
-		if u.Valid > 0 {
-			set = append(set, u.Valid)
-		}
 	}
 	slices.Sort(set)
 	return slices.Compact(set)

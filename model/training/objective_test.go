@@ -15,7 +15,7 @@ func TestNegativesAreUniformOverUnknownItems(t *testing.T) {
 		const items, draws = 12, 60000
 		users := []User{
 			{Train: []int32{5}},
-			{Train: []int32{12, 1, 2, 2, 7}, Valid: 3, Held: []int32{4}},
+			{Train: []int32{12, 1, 2, 2, 7}, Held: []int32{3, 4}},
 			{Train: []int32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
 			{Train: []int32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}}, // knows everything: any item will do
 		}

@@ -26,7 +26,7 @@ func chains(users, items int) Data {
 			u.Train = append(u.Train, int32(1+(at+j)%items))
 		}
 		u.Valid = int32(1 + (at+n)%items)
-		u.Held = []int32{int32(1 + (at+n+1)%items)}
+		u.Held = []int32{u.Valid, int32(1 + (at+n+1)%items)}
 		data.Users = append(data.Users, u)
 	}
 	return data

@@ -20,7 +20,7 @@ func (p *Prism) read(ctx context.Context, env *stages.Env) (training.Data, error
 		if err := ctx.Err(); err != nil {
 			return data, err
 		}
-		user := training.User{ID: row.User, Train: row.Train, Held: row.Test}
+		user := training.User{ID: row.User, Train: row.Train, Held: slices.Concat(row.Valid, row.Test)}
 		if len(row.Train) < 2 {
 			withoutTarget++
 		}

@@ -138,7 +138,7 @@ func (p *Prism) Run(ctx context.Context, env *stages.Env) error {
 	env.Version("device", result.Device)
 	env.Count("epochs", float64(len(result.History)))
 	env.Count("best_epoch", float64(result.Best))
-	env.Count("parameters", float64(size(result.Model)))
+	env.Count("model_values", float64(size(result.Model)))
 	return p.write(result)
 }
 
