@@ -16,11 +16,16 @@ import (
 )
 
 // evaluateKind is the kind whose stages compare models, and metricsOutput the
-// output in which they say how good those are.
+// output in which they say how good those are; modelInput is what they read the
+// model from.
 const (
 	evaluateKind  = "evaluate"
 	metricsOutput = "metrics"
+	modelInput    = "model"
 )
+
+// baselines are what models are compared with.
+var baselines = []string{"popularity", "knn"}
 
 // metricsReport is what `metrics --json` prints.
 type metricsReport struct {
@@ -38,8 +43,8 @@ type metricRow struct {
 	N      int64   `json:"n"`
 }
 
-const metricsDoc = `Metrics prints what the newest results of all evaluate stages say: one table for
-each stage and split, models below each other, baselines among them.
+const metricsDoc = `Metrics prints what the newest results of all evaluate stages say: a table for
+each split, models below each other, baselines last.
 
 With one target a user, recall at k is the hit rate at k.`
 
@@ -78,7 +83,7 @@ func runMetrics(ctx context.Context, file string, o *pipelineOptions, asJSON boo
 	if len(metrics) == 0 {
 		s.err.printf("%s has no %s stage with a result\n", file, evaluateKind)
 	}
-	writeMetricTables(s.out, metrics, s.colourful(s.out))
+	w.writeMetricTables(s.out, metrics, s.colourful(s.out))
 	return nil
 }
 
@@ -113,14 +118,17 @@ func readMetrics(ctx context.Context, w *workspace) ([]metricRow, error) {
 	return metrics, nil
 }
 
-// writeMetricTables prints a table for each stage and split: a line for each
-// model, a column for each metric and cut-off, the best of a column marked.
-func writeMetricTables(to stream, metrics []metricRow, colour bool) {
-	type group struct{ stage, split string }
+// writeMetricTables compares the models on each split: a block for each metric,
+// with a line for each model, a column for each cut-off, and the best marked.
+func (w *workspace) writeMetricTables(to stream, metrics []metricRow, colour bool) {
+	type group struct {
+		split string
+		n     int64
+	}
 	var order []group
 	groups := map[group][]metricRow{}
 	for _, row := range metrics {
-		g := group{row.Stage, row.Split}
+		g := group{row.Split, row.N}
 		if _, ok := groups[g]; !ok {
 			order = append(order, g)
 		}
@@ -130,37 +138,91 @@ func writeMetricTables(to stream, metrics []metricRow, colour bool) {
 		if i > 0 {
 			to.printf("\n")
 		}
-		rows := groups[g]
-		to.printf("%s, %s split, %s\n", g.stage, g.split, count(int(rows[0].N), "user"))
-		newMetricTable(rows).write(to, colour)
+		to.printf("%s split, %s\n", g.split, count(int(g.n), "user"))
+		newMetricTable(w.label(groups[g])).write(to, colour)
 	}
 }
 
-// A metricTable is a matrix of models by metrics.
+// label gives the rows of several stages names that tell their models apart: a
+// model that all stages have found equally good, as baselines are, keeps its
+// own; any other goes by the stage that trained it.
+func (w *workspace) label(rows []metricRow) []metricRow {
+	stagesOf := map[string]map[string]string{} // model → stage → its values
+	for _, row := range rows {
+		if stagesOf[row.Model] == nil {
+			stagesOf[row.Model] = map[string]string{}
+		}
+		stagesOf[row.Model][row.Stage] += fmt.Sprintln(row.Metric, row.K, row.Value)
+	}
+	labelled := slices.Clone(rows)
+	for i, row := range labelled {
+		values := map[string]bool{}
+		for _, v := range stagesOf[row.Model] {
+			values[v] = true
+		}
+		if len(values) > 1 {
+			labelled[i].Model = w.trainer(row.Stage)
+		}
+	}
+	return labelled
+}
+
+// trainer is the stage whose model a stage evaluates, or that stage itself.
+func (w *workspace) trainer(evaluate string) string {
+	spec, ok := w.stage(evaluate)
+	if !ok {
+		return evaluate
+	}
+	for _, input := range spec.Stage.Inputs() {
+		if input.Port == modelInput {
+			return input.From.Stage
+		}
+	}
+	return evaluate
+}
+
+// A metricTable is a matrix of models by metrics at cut-offs.
 type metricTable struct {
-	models, columns []string
-	values          map[[2]string]float64
+	models, metrics []string
+	cutoffs         map[string][]int32
+	values          map[metricCell]float64
+}
+
+type metricCell struct {
+	model, metric string
+	k             int32
 }
 
 func newMetricTable(rows []metricRow) metricTable {
-	t := metricTable{values: map[[2]string]float64{}}
+	t := metricTable{cutoffs: map[string][]int32{}, values: map[metricCell]float64{}}
 	for _, row := range rows {
-		column := fmt.Sprintf("%s@%d", row.Metric, row.K)
-		if !slices.Contains(t.columns, column) {
-			t.columns = append(t.columns, column)
+		if !slices.Contains(t.metrics, row.Metric) {
+			t.metrics = append(t.metrics, row.Metric)
 		}
 		if !slices.Contains(t.models, row.Model) {
 			t.models = append(t.models, row.Model)
 		}
-		t.values[[2]string{row.Model, column}] = row.Value
+		if !slices.Contains(t.cutoffs[row.Metric], row.K) {
+			t.cutoffs[row.Metric] = append(t.cutoffs[row.Metric], row.K)
+		}
+		t.values[metricCell{row.Model, row.Metric, row.K}] = row.Value
 	}
+	slices.SortStableFunc(t.models, func(a, b string) int { return isBaseline(a) - isBaseline(b) })
 	return t
 }
 
-func (t metricTable) best(column string) float64 {
+// isBaseline is 1 for the baselines, which stand below all models.
+func isBaseline(model string) int {
+	if slices.Contains(baselines, model) {
+		return 1
+	}
+	return 0
+}
+
+func (t metricTable) best(metric string, k int32) float64 {
 	best := 0.0
 	for _, model := range t.models {
-		best = max(best, t.values[[2]string{model, column}])
+		best = max(best, t.values[metricCell{model, metric, k}])
 	}
 	return best
 }
@@ -170,30 +232,31 @@ func (t metricTable) write(to stream, colour bool) {
 	for _, model := range t.models {
 		width = max(width, len(model))
 	}
-	var line strings.Builder
-	fmt.Fprintf(&line, "  %-*s", width, "")
-	for _, column := range t.columns {
-		fmt.Fprintf(&line, "  %9s", column)
-	}
-	to.printf("%s\n", line.String())
-	for _, model := range t.models {
-		line.Reset()
-		fmt.Fprintf(&line, "  %-*s", width, model)
-		for _, column := range t.columns {
-			line.WriteString("  " + t.cell(model, column, colour))
+	for _, metric := range t.metrics {
+		var line strings.Builder
+		fmt.Fprintf(&line, "  %-*s", width, "")
+		for _, k := range t.cutoffs[metric] {
+			fmt.Fprintf(&line, "  %10s", fmt.Sprintf("%s@%d", metric, k))
 		}
 		to.printf("%s\n", line.String())
+		for _, model := range t.models {
+			line.Reset()
+			fmt.Fprintf(&line, "  %-*s", width, model)
+			for _, k := range t.cutoffs[metric] {
+				line.WriteString("  " + t.cell(metricCell{model, metric, k}, colour))
+			}
+			to.printf("%s\n", line.String())
+		}
 	}
 }
 
-func (t metricTable) cell(model, column string, colour bool) string {
-	value, ok := t.values[[2]string{model, column}]
-	width := max(9, len(column))
+func (t metricTable) cell(at metricCell, colour bool) string {
+	value, ok := t.values[at]
 	if !ok {
-		return fmt.Sprintf("%*s", width, "–")
+		return fmt.Sprintf("%10s", "–")
 	}
-	text := fmt.Sprintf("%*.4f", width, value)
-	if colour && value == t.best(column) {
+	text := fmt.Sprintf("%10.4f", value)
+	if colour && value == t.best(at.metric, at.k) {
 		return bold + text + plain
 	}
 	return text

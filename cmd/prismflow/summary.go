@@ -101,7 +101,7 @@ func (r *summary) writeMetrics(ctx context.Context, s *streams) error {
 		return err
 	}
 	s.out.printf("\n")
-	writeMetricTables(s.out, metrics, s.colourful(s.out))
+	r.writeMetricTables(s.out, metrics, s.colourful(s.out))
 	file := shellWord(r.argument)
 	s.out.printf("\nnext:\n  prismflow metrics %s --json\n  prismflow explain %s %s\n", file, file, evaluateStage(r.report))
 	if len(r.pipeline.Params) > 0 {

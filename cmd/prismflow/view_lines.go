@@ -226,24 +226,30 @@ func (p *progress) text(now time.Time) string {
 }
 
 // firstMetrics are shown before all others.
-var firstMetrics = []string{"epoch", "epochs", "loss"}
+var firstMetrics = []string{"epoch", "loss"}
 
 // metricsText is what a stage measures of itself, such as epoch and loss.
 func metricsText(metrics map[string]any) string {
 	var names []string
 	for name := range metrics {
-		if !slices.Contains(firstMetrics, name) {
+		if !slices.Contains(firstMetrics, name) && name != "epochs" {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	var parts []string
 	for _, name := range append(slices.Clone(firstMetrics), names...) {
-		if value, ok := metrics[name]; ok {
-			parts = append(parts, name+" "+metricText(value))
+		value, ok := metrics[name]
+		if !ok {
+			continue
 		}
+		text := strings.ReplaceAll(name, "_", " ") + " " + metricText(value)
+		if epochs, ok := metrics["epochs"]; ok && name == "epoch" {
+			text += " of " + metricText(epochs)
+		}
+		parts = append(parts, text)
 	}
-	return strings.Join(parts, " ")
+	return strings.Join(parts, ", ")
 }
 
 func metricText(value any) string {
