@@ -58,7 +58,7 @@ func newTorchBuildCommand(s *streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "build",
 		Short:   "Compile what connects to libtorch",
-		Long:    "Build finds libtorch and compiles what connects to it, unless that was done before.",
+		Long:    "Build finds libtorch and compiles what connects to it, unless that was done\nbefore.",
 		Example: "  prismflow torch build\n  prismflow torch build --libtorch /opt/libtorch",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runTorchBuild(cmd.Context(), o, s) },
@@ -100,7 +100,7 @@ func newTorchInfoCommand(s *streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "info",
 		Short:   "Say which libtorch is used and on which devices",
-		Long:    "Info loads libtorch and says where it is, its version, its devices, and how it was built.",
+		Long:    "Info loads libtorch and says where it is, its version, its devices, and how it\nwas built.",
 		Example: "  prismflow torch info\n  prismflow torch info --json",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runTorchInfo(cmd.Context(), o, s) },

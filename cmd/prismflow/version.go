@@ -23,7 +23,7 @@ func newVersionCommand(s *streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the program's version",
-		Long:    "Print the program's version, the source revision that it was built from, and the Go version.",
+		Long:    "Version prints the program's version, the source revision that it was built\nfrom, and the Go version.",
 		Example: "  prismflow version\n  prismflow version --json",
 		Args:    cobra.NoArgs,
 		RunE:    func(*cobra.Command, []string) error { return runVersion(asJSON, s) },
