@@ -1,14 +1,17 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/disk"
 )
 
 // history remembers, for one pipeline file on this machine, the key of each
@@ -29,7 +32,11 @@ type historyEntry struct {
 
 func openHistory(stateDir, pipelinePath string) (history, error) {
 	name := artifacts.DigestOf([]byte(pipelinePath)).Hex()[:32] + ".json"
-	h := history{path: filepath.Join(stateDir, "pipelines", name), Stages: map[string]historyEntry{}}
+	return readHistory(filepath.Join(stateDir, "pipelines", name))
+}
+
+func readHistory(path string) (history, error) {
+	h := history{path: path, Stages: map[string]historyEntry{}}
 	data, err := os.ReadFile(h.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return h, nil
@@ -43,16 +50,29 @@ func openHistory(stateDir, pipelinePath string) (history, error) {
 	return h, nil
 }
 
-// save writes the history in one piece.
-func (h history) save() error {
-	data, err := json.Marshal(h)
+// merge adds entries to the history as it is on the disk by now: another run of
+// the same pipeline may have ended since this one read it. It does so also for
+// a run that was called off, and takes milliseconds.
+func (h history) merge(store *disk.Store, entries map[string]historyEntry) (history, error) {
+	turn := artifacts.Key(artifacts.DigestOf([]byte("history " + h.path)).Hex())
+	unlock, err := store.Lock(context.Background(), turn)
 	if err != nil {
-		return err
+		return h, fmt.Errorf("writing the pipeline's history: %w", err)
 	}
-	if err := writeFile(h.path, data); err != nil {
-		return fmt.Errorf("writing the pipeline's history: %w", err)
+	defer unlock()
+	merged, err := readHistory(h.path)
+	if err != nil {
+		return h, err
 	}
-	return nil
+	maps.Copy(merged.Stages, entries)
+	data, err := json.Marshal(merged)
+	if err != nil {
+		return h, err
+	}
+	if err := writeFile(merged.path, data); err != nil {
+		return h, fmt.Errorf("writing the pipeline's history: %w", err)
+	}
+	return merged, nil
 }
 
 // writeFile replaces the file at path in one piece.

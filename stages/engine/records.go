@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/prismflow/prismflow/artifacts/disk"
 )
 
 const recordName = "run.json"
@@ -37,6 +39,9 @@ func Records(stateDir, path string) ([]Record, error) {
 	slices.Reverse(entries)
 	var records []Record
 	for _, entry := range entries {
+		if !entry.IsDir() {
+			continue
+		}
 		record := readRecord(filepath.Join(dir, entry.Name()))
 		if path == "" || record.Path == path {
 			records = append(records, record)
@@ -46,23 +51,33 @@ func Records(stateDir, path string) ([]Record, error) {
 }
 
 // RemoveRecords removes the records, events and logs of runs that began before
-// a time, and says how many. It never removes the newest run of a pipeline
-// file, by which its results are found and explained.
-func RemoveRecords(stateDir string, before time.Time) (int, error) {
-	records, err := Records(stateDir, "")
+// a time, and says how many. What it never removes: the run of a pipeline file
+// that ended last, which is what people ask about, and a run that is going on.
+func RemoveRecords(store *disk.Store, before time.Time) (int, error) {
+	leases, err := store.Leases() // first: a run that ends meanwhile counts as going on
+	if err != nil {
+		return 0, fmt.Errorf("removing the records of runs: %w", err)
+	}
+	running := map[string]bool{}
+	for _, lease := range leases {
+		running[lease.Name] = true
+	}
+	records, err := Records(store.StateDir(), "")
 	if err != nil {
 		return 0, err
 	}
 	limit := before.UTC().Format(runTime)
-	newest := map[string]bool{}
+	hasNewer := map[string]bool{}
 	removed := 0
 	for _, record := range records {
-		first := !newest[record.Path]
-		newest[record.Path] = true
-		if first && !record.Unended || record.Run >= limit {
+		newest := !record.Unended && !hasNewer[record.Path]
+		if newest {
+			hasNewer[record.Path] = true
+		}
+		if newest || running[record.Run] || record.Run >= limit {
 			continue
 		}
-		if err := os.RemoveAll(filepath.Join(stateDir, "runs", record.Run)); err != nil {
+		if err := os.RemoveAll(filepath.Join(store.StateDir(), "runs", record.Run)); err != nil {
 			return removed, fmt.Errorf("removing the record of run %s: %w", record.Run, err)
 		}
 		removed++
@@ -71,12 +86,14 @@ func RemoveRecords(stateDir string, before time.Time) (int, error) {
 }
 
 // readRecord reads one run's record; of a run that did not end there is what
-// was written when it began.
+// was written when it began. A run is called as its directory is, whatever the
+// record in it says: paths are made of that name.
 func readRecord(dir string) Record {
 	var record Record
 	data, err := os.ReadFile(filepath.Join(dir, recordName))
 	if err != nil || json.Unmarshal(data, &record) != nil {
-		return Record{Report: Report{Run: filepath.Base(dir)}, Unended: true}
+		record = Record{Unended: true}
 	}
+	record.Run = filepath.Base(dir)
 	return record
 }

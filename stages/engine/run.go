@@ -93,7 +93,11 @@ func (e *Engine) begin(ctx context.Context, listener dag.Listener) (*run, error)
 	write := func(event dag.Event) { _ = encoder.Encode(event) }
 	r.emitter = dag.NewEmitter(dag.Multi(write, listener), dag.EmitterOptions{Clock: e.config.Clock, Run: id, Pipeline: e.config.Pipeline})
 	r.sources = e.resolver(false)
-	return r, r.write(Record{Report: Report{Format: ReportFormat, Pipeline: e.config.Pipeline, Run: id}, Unended: true})
+	if err := r.write(Record{Report: Report{Format: ReportFormat, Pipeline: e.config.Pipeline, Run: id}, Unended: true}); err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
 }
 
 func (e *Engine) resolver(statusOnly bool) sourceResolver {
@@ -185,18 +189,21 @@ func (r *run) write(record Record) error {
 // saveHistory writes the history only when something in it changed, so that a
 // run that does nothing costs nothing.
 func (r *run) saveHistory() error {
-	changed := false
+	changed := map[string]historyEntry{}
 	for name, entry := range r.entries {
 		old, ok := r.engine.history.Stages[name]
 		if !ok || old.Key != entry.Key || old.Manifest != nil || entry.Manifest != nil {
-			r.engine.history.Stages[name] = entry
-			changed = true
+			changed[name] = entry
 		}
 	}
-	if !changed {
+	if len(changed) == 0 {
 		return nil
 	}
-	return r.engine.history.save()
+	history, err := r.engine.history.merge(r.engine.config.Store, changed)
+	if err == nil {
+		r.engine.history = history
+	}
+	return err
 }
 
 // record keeps a stage's result for the stages behind it.
