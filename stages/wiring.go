@@ -52,5 +52,9 @@ func checkInput(input Input, byName map[string]Spec, names []string) string {
 		}
 		return ""
 	}
-	return fmt.Sprintf("%s: stage %s (%s) has no output %s%s", input.From, from.Name, from.Kind, input.From.Output, Suggest(input.From.Output, outputs))
+	hint := Suggest(input.From.Output, outputs)
+	if input.File { // reviews.json, where there is a stage of the name reviews
+		hint += fmt.Sprintf("; write \"./%s\" if it is a file", input.From)
+	}
+	return fmt.Sprintf("%s: stage %s (%s) has no output %s%s", input.From, from.Name, from.Kind, input.From.Output, hint)
 }
