@@ -191,6 +191,11 @@ func (w *world) store() *disk.Store {
 
 func (w *world) engine() *engine.Engine {
 	w.t.Helper()
+	return w.engineOf(w.specs())
+}
+
+func (w *world) engineOf(specs []stages.Spec) *engine.Engine {
+	w.t.Helper()
 	store := w.store()
 	w.runs = map[string]int{}
 	e, err := engine.New(engine.Config{
@@ -203,7 +208,7 @@ func (w *world) engine() *engine.Engine {
 			}
 			return "", counting
 		},
-	}, w.specs())
+	}, specs)
 	if err != nil {
 		w.t.Fatal(err)
 	}

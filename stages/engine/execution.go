@@ -63,7 +63,7 @@ func (t *task) environment(x *execution) *stages.Env {
 		Sources:   map[string][]stages.File{},
 		Outputs:   map[string]string{},
 		Scratch:   filepath.Join(x.workspace, "scratch"),
-		Resume:    filepath.Join(config.Store.StateDir(), "checkpoints", string(t.key)),
+		Resume:    t.checkpoint(),
 		Torch:     config.Torch,
 		Console:   lossy{x.log},
 		LookupEnv: config.LookupEnv,
@@ -199,9 +199,6 @@ func (x *execution) describe(port stages.Port, path string) (artifacts.Output, e
 	digest, err := digestFile(path)
 	return artifacts.Output{Digest: digest, Bytes: info.Size()}, err
 }
-
-// succeeded forgets what served to resume the stage.
-func (x *execution) succeeded() { os.RemoveAll(x.env.Resume) }
 
 func (x *execution) close() {
 	if x.log != nil {

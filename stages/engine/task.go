@@ -19,12 +19,12 @@ type task struct {
 	sources map[string]resolvedSource
 	request artifacts.Request
 	key     artifacts.Key
-	unlock  func() // held from a miss until the stage has ended
+	unlock  func() // the turn at the key, held until the stage has ended
 }
 
-// Reuse makes the key and looks it up. On a miss it waits until no other
-// process computes the same, and looks again; from then on this task is the
-// one that computes it.
+// Reuse makes the key and looks it up. On a miss it waits until nobody else,
+// of this run or another process, computes the same, and looks again; from then
+// on this task is the one that computes it.
 func (t *task) Reuse(ctx context.Context) (dag.Outcome, bool, error) {
 	var err error
 	emit := t.run.emitter.Stage(t.spec.Name, t.spec.Kind)
@@ -40,24 +40,42 @@ func (t *task) Reuse(ctx context.Context) (dag.Outcome, bool, error) {
 	if t.key, err = t.request.Key(); err != nil {
 		return dag.Outcome{}, false, err
 	}
-	switch {
-	case t.force:
-		return dag.Outcome{Reason: "forced"}, false, nil
-	case t.spec.Options.NoCache:
-		return dag.Outcome{Reason: "cache = false"}, false, nil
+	if reason := t.anyway(); reason != "" {
+		return dag.Outcome{Reason: reason}, false, t.takeTurn(ctx)
 	}
 	manifest, miss := t.lookup(ctx)
 	if miss == nil {
 		return t.reused(ctx, manifest, t.run.engine.hitReason(ctx, t.spec.Name, t.key, t.request))
 	}
-	if t.unlock, err = t.run.engine.config.Store.Lock(ctx, t.key); err != nil {
-		return dag.Outcome{}, false, fmt.Errorf("waiting for another run of this stage: %w", err)
+	if err := t.takeTurn(ctx); err != nil {
+		return dag.Outcome{}, false, err
 	}
 	if manifest, again := t.lookup(ctx); again == nil {
 		t.Release()
 		return t.reused(ctx, manifest, "computed by another run meanwhile")
 	}
 	return dag.Outcome{Reason: t.run.engine.missReason(ctx, t.spec.Name, t.key, t.request, miss)}, false, nil
+}
+
+// anyway says why the stage runs whatever the cache holds; it is empty for one
+// that does not.
+func (t *task) anyway() string {
+	switch {
+	case t.force:
+		return "forced"
+	case t.spec.Options.NoCache:
+		return "cache = false"
+	}
+	return ""
+}
+
+// takeTurn waits until nobody else computes the key. Also a stage that runs
+// whatever the cache holds needs the turn: checkpoints go by the key.
+func (t *task) takeTurn(ctx context.Context) (err error) {
+	if t.unlock, err = t.run.engine.config.Store.Lock(ctx, t.key); err != nil {
+		return fmt.Errorf("waiting for another run of this stage: %w", err)
+	}
+	return nil
 }
 
 // lookup finds the result in the cache; the error of a miss says why.
@@ -69,13 +87,21 @@ func (t *task) lookup(ctx context.Context) (artifacts.Manifest, error) {
 	return manifest, complete(t.spec, manifest)
 }
 
-// complete says whether a manifest has the outputs that the stage declares: an
-// entry without them was not written by this stage.
+// complete says whether a manifest has the outputs that the stage declares and
+// no others: any other entry was not written by this stage.
 func complete(spec stages.Spec, manifest artifacts.Manifest) error {
-	for _, port := range spec.Stage.Outputs() {
-		if _, ok := manifest.Outputs[port.Name]; !ok {
+	ports := spec.Stage.Outputs()
+	for _, port := range ports {
+		output, ok := manifest.Outputs[port.Name]
+		switch {
+		case !ok:
 			return fmt.Errorf("the cached result lacks the output %s", port.Name)
+		case port.File && output.IsTable():
+			return fmt.Errorf("the output %s of the cached result is a table and not a plain file", port.Name)
 		}
+	}
+	if len(manifest.Outputs) != len(ports) {
+		return fmt.Errorf("the cached result has %d outputs and the stage has %d", len(manifest.Outputs), len(ports))
 	}
 	return nil
 }
@@ -114,51 +140,64 @@ func (t *task) note(message string) {
 
 // Execute runs the stage in a directory of its own and records its result.
 func (t *task) Execute(ctx context.Context, attempt int) (dag.Outcome, error) {
+	if attempt == 1 && t.anyway() != "" {
+		if err := t.discardCheckpoint(); err != nil {
+			return dag.Outcome{}, err
+		}
+	}
 	x, err := t.prepare(ctx)
 	if err != nil {
 		return dag.Outcome{}, err
 	}
 	defer x.close()
-	if err := x.perform(ctx); err != nil {
+	failure := x.perform(ctx)
+	changed, err := t.run.sources.changed(t.sources)
+	if changed != "" {
+		err = t.discardCheckpoint() // it may be of other bytes than the key names
+	}
+	if err := errors.Join(failure, err); err != nil {
 		return dag.Outcome{}, err
 	}
 	manifest, err := x.collect(ctx)
 	if err != nil {
 		return dag.Outcome{}, err
 	}
-	if t.spec.Options.NoCache {
-		return t.settle(ctx, manifest, false)
-	}
-	changed, err := t.run.sources.changed(t.sources)
-	if err != nil {
-		return dag.Outcome{}, err
-	}
 	if changed != "" {
-		// The digest in the key names bytes that the stage may not have read.
-		t.note(fmt.Sprintf("stage %s: %s changed while the stage read it; its result serves this run and is not kept", t.spec.Name, changed))
-		outcome, err := t.settle(ctx, manifest, false)
-		outcome.Reason = changed + " changed while the stage read it: the result is not kept"
-		return outcome, err
+		return t.keepForThisRun(ctx, manifest, changed)
 	}
 	stands, err := t.publish(ctx, manifest)
 	if err != nil {
 		return dag.Outcome{}, err
 	}
-	x.succeeded()
-	return t.settle(ctx, stands, true)
+	if err := t.discardCheckpoint(); err != nil {
+		return dag.Outcome{}, err
+	}
+	return t.settle(ctx, stands, !t.spec.Options.NoCache)
+}
+
+// keepForThisRun hands on a result whose input changed: the digest in the key
+// names bytes that the stage may not have read.
+func (t *task) keepForThisRun(ctx context.Context, manifest artifacts.Manifest, changed string) (dag.Outcome, error) {
+	t.note(fmt.Sprintf("stage %s: %s changed while the stage read it; its result serves this run and is not kept", t.spec.Name, changed))
+	outcome, err := t.settle(ctx, manifest, false)
+	outcome.Reason = changed + " changed while the stage read it: the result is not kept"
+	return outcome, err
 }
 
 // ErrStore says that the cache itself failed where it was needed.
 var ErrStore = errors.New("the cache failed")
 
 // publish records the result under its key and returns the one that stands:
-// the first that anybody published, unless this one is forced.
-func (t *task) publish(ctx context.Context, manifest artifacts.Manifest) (artifacts.Manifest, error) {
+// the first that anybody published, unless this one is forced. That of a stage
+// that is not to be cached stands without being recorded.
+func (t *task) publish(ctx context.Context, manifest artifacts.Manifest) (stands artifacts.Manifest, err error) {
 	store := t.run.engine.config.Store
-	stands, err := manifest, error(nil)
-	if t.force {
-		err = artifacts.Replace(ctx, store, manifest)
-	} else {
+	switch {
+	case t.spec.Options.NoCache:
+		return manifest, nil
+	case t.force:
+		stands, err = manifest, artifacts.Replace(ctx, store, manifest)
+	default:
 		stands, err = artifacts.Publish(ctx, store, manifest)
 	}
 	if err != nil {
