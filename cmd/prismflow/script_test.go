@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/csv"
 	"encoding/hex"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +21,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/prismflow/prismflow/artifacts/table"
+	"github.com/prismflow/prismflow/model/gotorch"
+	"github.com/prismflow/prismflow/model/gotorch/torchtest"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -40,6 +44,8 @@ func TestScripts(t *testing.T) {
 				"HOME": filepath.Join(env.WorkDir, ".home"), "USER": "tester",
 				"PRISMFLOW_CACHE": filepath.Join(env.WorkDir, ".cache"),
 				"COUNTS":          filepath.Join(env.WorkDir, ".counts"),
+				"DATA":            testdata(),
+				"XDG_CACHE_HOME":  userCache(),
 			} {
 				env.Setenv(name, value)
 			}
@@ -49,8 +55,50 @@ func TestScripts(t *testing.T) {
 			"ran": scriptRan, "exits": scriptExits, "tamper": scriptTamper, "tamper-blob": scriptTamperBlob,
 			"table": scriptTable, "replace": scriptReplace, "wait-for": scriptWaitFor, "scrub": scriptScrub,
 		},
+		Condition:     scriptCondition,
 		UpdateScripts: *update,
 	})
+}
+
+// scriptCondition knows what some machines lack.
+func scriptCondition(condition string) (bool, error) {
+	switch condition {
+	case "testdata":
+		return testdata() != "", nil
+	case "libtorch":
+		_, err := gotorch.Find(context.Background(), torchtest.Options())
+		// Where CI has it, it must be there: the script fails and says why.
+		return err == nil || os.Getenv("CI") == "true", nil
+	}
+	return false, fmt.Errorf("unknown condition %s", condition)
+}
+
+// userCache is this user's cache directory, where the library that connects to
+// libtorch is compiled once and not for each script.
+func userCache() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return os.TempDir()
+	}
+	return dir
+}
+
+// testdata is the directory of real data: $PRISMFLOW_TESTDATA, or shared/data
+// beside the module; empty where there is none.
+func testdata() string {
+	dir, err := os.Getwd()
+	for err == nil && dir != filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	for _, candidate := range []string{os.Getenv("PRISMFLOW_TESTDATA"), filepath.Join(dir, "..", "shared", "data")} {
+		if info, err := os.Stat(candidate); candidate != "" && err == nil && info.IsDir() {
+			return candidate
+		}
+	}
+	return ""
 }
 
 // scriptRan checks which stages have run since it was last asked, and how

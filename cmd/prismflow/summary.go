@@ -12,6 +12,7 @@ import (
 // A summary is what is said at the end of a run.
 type summary struct {
 	*workspace
+	given   []string // parameters of the command line
 	report  engine.Report
 	seconds float64
 	err     error
@@ -63,8 +64,8 @@ func (r *summary) writeFailures(s *streams) {
 	for _, stage := range r.report.Stages {
 		switch dag.State(stage.State) {
 		case dag.Failed:
-			s.err.printf("\nfailed: %s (%s)\n%s\n  log: prismflow logs %s %s\n", stage.Name, stage.Kind,
-				indent(stage.Error), shellWord(r.argument), stage.Name)
+			s.err.printf("\nfailed: %s (%s)\n%s\n  log: %s\n", stage.Name, stage.Kind,
+				indent(stage.Error), r.command("logs", stage.Name))
 		case dag.Skipped:
 			skipped = append(skipped, stage.Name)
 		}
@@ -102,12 +103,37 @@ func (r *summary) writeMetrics(ctx context.Context, s *streams) error {
 	}
 	s.out.printf("\n")
 	r.writeMetricTables(s.out, metrics, s.colourful(s.out))
-	file := shellWord(r.argument)
-	s.out.printf("\nnext:\n  prismflow metrics %s --json\n  prismflow explain %s %s\n", file, file, evaluateStage(r.report))
-	if len(r.pipeline.Params) > 0 {
-		s.out.printf("  prismflow run %s -p %s=…    reruns only what that changes\n", file, r.pipeline.Params[0].Name)
+	s.out.printf("\nnext:\n")
+	s.out.printf("  %s\n", r.command("explain", evaluateStage(r.report)))
+	s.out.printf("  %s\n", r.command("show", evaluateStage(r.report)+"."+metricsOutput))
+	if name := r.worthChanging(); name != "" {
+		s.out.printf("  %s    reruns only what that changes\n", r.command("run", "-p", name+"=…"))
 	}
 	return nil
+}
+
+// command is a command line about the pipeline as it was run.
+func (r *summary) command(verb string, args ...string) string {
+	words := []string{"prismflow", verb, shellWord(r.argument)}
+	words = append(words, args...)
+	for _, param := range r.given {
+		words = append(words, "-p", shellWord(param))
+	}
+	return strings.Join(words, " ")
+}
+
+// worthChanging is a parameter to try: the seed, or the first that was not given.
+func (r *summary) worthChanging() string {
+	first := ""
+	for _, param := range r.pipeline.Params {
+		if param.Name == "seed" {
+			return param.Name
+		}
+		if first == "" && !param.Overridden {
+			first = param.Name
+		}
+	}
+	return first
 }
 
 func evaluateStage(report engine.Report) string {

@@ -270,7 +270,8 @@ func (p painter) in(colour, text string) string {
 	return colour + text + plain
 }
 
-// finished colours the line of a finished stage by how it ended.
+// finished colours the line of a finished stage by how it ended. It says why a
+// stage ran, for here no line did when it began.
 func (p painter) finished(e dag.Event) string {
 	line := finishedLine(e)
 	switch e.State {
@@ -280,5 +281,5 @@ func (p painter) finished(e dag.Event) string {
 		return p.in(faint, line)
 	}
 	word, rest, _ := strings.Cut(line, " ")
-	return p.in(green, word) + " " + rest
+	return p.in(green, word) + " " + rest + p.in(faint, " ("+e.Reason+")")
 }
