@@ -67,6 +67,9 @@ func Open(ctx context.Context, opts Options) (*Library, error) {
 		}
 		return lib, nil
 	}
+	if err := tameOpenMP(opts.Getenv); err != nil {
+		opts.logf("%v; trainings may be slow beside other programs", err)
+	}
 	lib, err := load(inst, path)
 	if err != nil {
 		return nil, err
