@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
 	"github.com/prismflow/prismflow/dag"
 	"github.com/prismflow/prismflow/stages"
@@ -502,5 +503,25 @@ func TestHistoryOfOverlappingRuns(t *testing.T) {
 		if _, err := w.engine().LastManifest(ctx, stage); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// An entry with other outputs than the stage declares is nobody's result, and
+// no file is made by a name in it.
+func TestResultWithForeignOutputs(t *testing.T) {
+	w := newWorld(t)
+	report := w.run("read lengths total ids")
+	ctx, store := context.Background(), w.store()
+	manifest, err := artifacts.LookupManifest(ctx, store, report.Stages[2].Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest.Outputs["foreign"] = manifest.Outputs["total"]
+	if err := artifacts.Replace(ctx, store, manifest); err != nil {
+		t.Fatal(err)
+	}
+	again := w.run("total")
+	if got := reason(t, again, "total"); !strings.Contains(got, "2 outputs") {
+		t.Errorf("reason %q", got)
 	}
 }

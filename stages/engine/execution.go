@@ -192,12 +192,31 @@ func (x *execution) describe(port stages.Port, path string) (artifacts.Output, e
 	case err != nil:
 		return artifacts.Output{}, err
 	case !info.Mode().IsRegular():
-		return artifacts.Output{}, fmt.Errorf("it is not a regular file but %s", info.Mode().Type())
-	case !port.File:
+		return artifacts.Output{}, fmt.Errorf("it must be a regular file, not %s", fileType(info.Mode()))
+	}
+	if err := unwritten(path); err != nil {
+		return artifacts.Output{}, err
+	}
+	if !port.File {
 		return table.Inspect(path)
 	}
 	digest, err := digestFile(path)
 	return artifacts.Output{Digest: digest, Bytes: info.Size()}, err
+}
+
+// fileType is what people call a file that is not regular.
+func fileType(mode fs.FileMode) string {
+	switch mode.Type() {
+	case fs.ModeDir:
+		return "a directory"
+	case fs.ModeSymlink:
+		return "a symbolic link"
+	case fs.ModeNamedPipe:
+		return "a pipe"
+	case fs.ModeSocket:
+		return "a socket"
+	}
+	return "a device"
 }
 
 func (x *execution) close() {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -50,8 +51,8 @@ func request(spec stages.Spec, results map[string]map[string]artifacts.Output, s
 }
 
 // columnDigests are the digests that stand for what an input reads of an
-// output: of the columns that it names, of all columns when it names none, or
-// of the bytes of a plain file.
+// output: of the columns that it names, of all columns and, under no name, of
+// their order when it names none, or of the bytes of a plain file.
 func columnDigests(input stages.Input, output artifacts.Output) (map[string]artifacts.Digest, error) {
 	if input.File || !output.IsTable() {
 		return map[string]artifacts.Digest{"": output.Digest}, nil
@@ -63,7 +64,9 @@ func columnDigests(input stages.Input, output artifacts.Output) (map[string]arti
 		names = append(names, column.Name)
 	}
 	if input.Columns == nil {
-		return have, nil
+		order, err := json.Marshal(names)
+		have[""] = artifacts.DigestOf(order)
+		return have, err
 	}
 	digests := make(map[string]artifacts.Digest, len(input.Columns))
 	for _, name := range input.Columns {

@@ -68,7 +68,7 @@ func paramDifferences(prefix string, before, after map[string]any) []paramDiffer
 	return d
 }
 
-// text is a parameter as canonical JSON, cut for people; empty for an absent one.
+// text is a parameter as JSON; empty for an absent one.
 func text(v any) string {
 	if v == nil {
 		return ""
@@ -80,13 +80,14 @@ func text(v any) string {
 	return string(data)
 }
 
+// orAbsent is a parameter's text, cut for people.
 func orAbsent(s string) string {
 	const most = 60
 	switch {
 	case s == "":
 		return "(absent)"
 	case len(s) > most:
-		return s[:most] + "…"
+		return strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return s
 }
@@ -99,16 +100,19 @@ func inputDifference(name string, before, after map[string]artifacts.Digest) str
 		return "input " + name + " is gone"
 	}
 	var changed, added, dropped []string
+	reordered := false
 	for _, column := range union(before, after) {
 		b, wasRead := before[column]
 		a, isRead := after[column]
 		switch {
-		case !wasRead:
+		case column != "" && !wasRead:
 			added = append(added, column)
-		case !isRead:
+		case column != "" && !isRead:
 			dropped = append(dropped, column)
-		case a != b && column == "":
+		case a != b && column == "" && len(after) == 1: // a plain file
 			return "input " + name + " changed"
+		case column == "":
+			reordered = a != b
 		case a != b:
 			changed = append(changed, column)
 		}
@@ -122,7 +126,11 @@ func inputDifference(name string, before, after map[string]artifacts.Digest) str
 			parts = append(parts, fmt.Sprintf("%s %s", columns(p.columns), p.verb))
 		}
 	}
-	if len(parts) == 0 {
+	switch {
+	case len(parts) > 0:
+	case reordered:
+		parts = []string{"the order of its columns changed"}
+	default:
 		return ""
 	}
 	return "input " + name + ": " + strings.Join(parts, ", ")

@@ -117,6 +117,9 @@ func localPaths(text, base string, directories bool) ([]string, error) {
 	case !strings.ContainsAny(text, "*?["):
 		return nil, fmt.Errorf("%s: %w", path, ErrMissingInput)
 	}
+	if !filepath.IsAbs(text) {
+		path = filepath.Join(globEscaper.Replace(base), text)
+	}
 	paths, err := filepath.Glob(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", text, err)
@@ -126,17 +129,21 @@ func localPaths(text, base string, directories bool) ([]string, error) {
 		return err != nil || !info.Mode().IsRegular()
 	})
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("%s matches nothing: %w", path, ErrMissingInput)
+		return nil, fmt.Errorf("%s matches nothing: %w", absolute(text, base), ErrMissingInput)
 	}
 	slices.Sort(paths)
 	return paths, nil
 }
 
-// filesBelow are all regular files below dir, by path. Symbolic links are not
-// followed, so that a directory cannot lead out of itself.
+// globEscaper lets the name of a project's directory stand for itself.
+var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
+
+// filesBelow are all regular files below dir, by path. Symbolic links below it
+// are not followed, so that a directory cannot lead out of itself.
 func filesBelow(dir string) ([]string, error) {
 	var paths []string
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	root := dir + string(filepath.Separator) // dir itself may be a link
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.Type().IsRegular() {
 			paths = append(paths, path)
 		}

@@ -1,0 +1,71 @@
+package engine
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/stages"
+)
+
+// What a command leaves in place of an output is taken only if it is a file
+// that nobody writes to any more.
+func TestDescribeRefuses(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	steps := []error{
+		os.Mkdir(at("directory"), 0o777), os.Symlink("/etc/passwd", at("link")),
+		syscall.Mkfifo(at("pipe"), 0o666), os.WriteFile(at("file"), []byte("x"), 0o666),
+	}
+	for _, err := range steps {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	open, err := os.OpenFile(at("open"), os.O_CREATE|os.O_WRONLY, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	wants := map[string]string{
+		"directory": "not a directory", "link": "not a symbolic link", "pipe": "not a pipe",
+		"absent": "without writing it", "file": "", "open": "still has it open for writing",
+	}
+	if runtime.GOOS != "linux" {
+		delete(wants, "open")
+	}
+	x := execution{env: &stages.Env{}}
+	for name, want := range wants {
+		_, err := x.describe(stages.Port{Name: "o", File: true}, at(name))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+}
+
+func TestOrderOfColumnsDecidesForWhoReadsThemAll(t *testing.T) {
+	column := func(name string) artifacts.Column {
+		return artifacts.Column{Name: name, Type: "int64", Digest: artifacts.DigestOf([]byte(name))}
+	}
+	one := artifacts.Output{Columns: []artifacts.Column{column("a"), column("b")}}
+	other := artifacts.Output{Columns: []artifacts.Column{column("b"), column("a")}}
+	digests := func(input stages.Input, output artifacts.Output) map[string]artifacts.Digest {
+		t.Helper()
+		d, err := columnDigests(input, output)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	all, both := stages.Input{Port: "in"}, stages.Input{Port: "in", Columns: []string{"a", "b"}}
+	if got, want := inputDifference("in", digests(all, one), digests(all, other)), "input in: the order of its columns changed"; got != want {
+		t.Errorf("difference %q, want %q", got, want)
+	}
+	if got := inputDifference("in", digests(both, one), digests(both, other)); got != "" {
+		t.Errorf("difference %q for who names the columns", got)
+	}
+}
