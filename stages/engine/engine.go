@@ -24,7 +24,7 @@ type Config struct {
 	Store     *disk.Store
 	Torch     gotorch.Options
 	LookupEnv func(string) (string, bool)
-	Client    *http.Client // for sources that are URLs
+	Client    *http.Client // for sources that are URLs; it needs no Timeout: a server that stalls is given up
 	Refresh   bool         // ask URLs again although they are at hand
 	Offline   bool         // ask no URL
 

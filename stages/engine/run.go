@@ -106,7 +106,7 @@ func (e *Engine) resolver(statusOnly bool) sourceResolver {
 		hasher: e.config.Store.Files(),
 		urls: &urlCache{
 			store: e.config.Store, dir: filepath.Join(e.config.Store.StateDir(), "urls"), client: e.config.Client,
-			refresh: e.config.Refresh, offline: e.config.Offline, noFetch: statusOnly,
+			refresh: e.config.Refresh, offline: e.config.Offline, noFetch: statusOnly, stall: stallLimit, pause: firstPause,
 		},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,12 +32,19 @@ type urlCache struct {
 	client  *http.Client
 	refresh bool
 	offline bool
-	noFetch bool // only say what is at hand, for `status`
+	noFetch bool          // only say what is at hand, for `status`
+	stall   time.Duration // after which a server that sends nothing is given up
+	pause   time.Duration // before the second attempt; longer before the next ones
 }
 
-// A urlRecord is what is known of one URL.
+const (
+	stallLimit = time.Minute // for which a server may send nothing
+	firstPause = 250 * time.Millisecond
+)
+
+// A urlRecord is what is known of one URL. The file's name is the URL's digest.
 type urlRecord struct {
-	URL          string           `json:"url"`
+	URL          string           `json:"url"` // as publicURL shows it
 	Digest       artifacts.Digest `json:"digest"`
 	ETag         string           `json:"etag,omitempty"`
 	LastModified string           `json:"last_modified,omitempty"`
@@ -49,6 +57,25 @@ type progress func(done, total int64)
 
 var errNotFetched = errors.New("not downloaded yet")
 
+// publicURL is a URL without what may be a credential: its user, its password,
+// and the values in its query, in which signed URLs have theirs. It is what
+// people see and what is recorded.
+func publicURL(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		scheme, _, _ := strings.Cut(text, ":")
+		return scheme + "://…"
+	}
+	if u.User != nil {
+		u.User = url.User("***")
+	}
+	if u.RawQuery != "" {
+		u.RawQuery = "***"
+	}
+	u.Fragment, u.RawFragment = "", ""
+	return strings.ReplaceAll(u.String(), "%2A%2A%2A", "***")
+}
+
 func (c *urlCache) recordPath(url string) string {
 	return filepath.Join(c.dir, artifacts.DigestOf([]byte(url)).Hex()[:32]+".json")
 }
@@ -56,7 +83,7 @@ func (c *urlCache) recordPath(url string) string {
 func (c *urlCache) record(url string) (urlRecord, bool) {
 	var r urlRecord
 	data, err := os.ReadFile(c.recordPath(url))
-	if err != nil || json.Unmarshal(data, &r) != nil || r.URL != url {
+	if err != nil || json.Unmarshal(data, &r) != nil || r.URL != publicURL(url) {
 		return urlRecord{}, false
 	}
 	if _, err := artifacts.ParseDigest(string(r.Digest)); err != nil {
@@ -67,40 +94,56 @@ func (c *urlCache) record(url string) (urlRecord, bool) {
 
 // file is the file that url serves, from the store if it is there.
 func (c *urlCache) file(ctx context.Context, url, pin string, progress progress) (stages.File, error) {
-	record, known := c.record(url)
-	if pin != "" {
-		digest, err := artifacts.ParseDigest("sha256:" + pin)
-		if err != nil {
-			return stages.File{}, err
-		}
-		record, known = urlRecord{Digest: digest}, true
-	}
-	atHand := false
-	if known {
-		path, err := c.store.Verified(ctx, record.Digest)
-		atHand = err == nil
-		if atHand && (pin != "" || !c.refresh || c.offline || c.noFetch) {
-			return stages.File{Name: url, Path: path, Digest: record.Digest}, nil
-		}
+	if file, _, ok := c.atHand(ctx, url, pin); ok && !c.asksAgain(pin) {
+		return file, nil
 	}
 	switch {
 	case c.noFetch:
-		return stages.File{}, fmt.Errorf("%s: %w", url, errNotFetched)
+		return stages.File{}, fmt.Errorf("%s: %w", publicURL(url), errNotFetched)
 	case c.offline:
-		return stages.File{}, fmt.Errorf("%s is not at hand and --offline forbids asking for it", url)
+		return stages.File{}, fmt.Errorf("%s is not at hand and --offline forbids asking for it", publicURL(url))
 	}
-	if !atHand {
-		record.ETag, record.LastModified = "", "" // nothing to compare with
-	}
-	digest, err := c.download(ctx, url, record, progress)
+	turn := artifacts.Key(artifacts.DigestOf([]byte("url " + url)).Hex())
+	unlock, err := c.store.Lock(ctx, turn) // what several want is fetched once
 	if err != nil {
-		return stages.File{}, fmt.Errorf("downloading %s: %w", url, err)
+		return stages.File{}, fmt.Errorf("waiting for the download of %s: %w", publicURL(url), err)
+	}
+	defer unlock()
+	file, record, ok := c.atHand(ctx, url, pin)
+	if ok && !c.asksAgain(pin) {
+		return file, nil
+	}
+	digest, err := c.download(ctx, url, pin != "", record, progress)
+	if err != nil {
+		return stages.File{}, fmt.Errorf("downloading %s: %w", publicURL(url), err)
 	}
 	path, err := c.store.Verified(ctx, digest)
 	if err != nil {
 		return stages.File{}, err
 	}
-	return stages.File{Name: url, Path: path, Digest: digest}, nil
+	return stages.File{Name: publicURL(url), Path: path, Digest: digest}, nil
+}
+
+// asksAgain says whether a file that is at hand is asked for all the same.
+func (c *urlCache) asksAgain(pin string) bool {
+	return pin == "" && c.refresh && !c.offline && !c.noFetch
+}
+
+// atHand is the pinned file, or the one that url served, if the store has it,
+// and what is recorded of it.
+func (c *urlCache) atHand(ctx context.Context, url, pin string) (stages.File, urlRecord, bool) {
+	record, known := c.record(url)
+	if pin != "" {
+		record, known = urlRecord{Digest: artifacts.Digest("sha256:" + pin)}, true
+	}
+	if !known {
+		return stages.File{}, urlRecord{}, false
+	}
+	path, err := c.store.Verified(ctx, record.Digest)
+	if err != nil {
+		return stages.File{}, urlRecord{}, false
+	}
+	return stages.File{Name: publicURL(url), Path: path, Digest: record.Digest}, record, true
 }
 
 // downloadAttempts bounds how often a transfer that breaks off is taken up again.
@@ -108,13 +151,16 @@ const downloadAttempts = 4
 
 // download fetches url into the store. A transfer that breaks off goes on where
 // it stopped, if the server says that it still has the same bytes.
-func (c *urlCache) download(ctx context.Context, url string, known urlRecord, progress progress) (artifacts.Digest, error) {
+func (c *urlCache) download(ctx context.Context, url string, pinned bool, known urlRecord, progress progress) (artifacts.Digest, error) {
 	dir, err := c.store.TempDir("download")
 	if err != nil {
 		return "", err
 	}
 	defer c.store.RemoveTemp(dir)
-	t := transfer{cache: c, url: url, path: filepath.Join(dir, "body"), known: known, progress: progress}
+	t := transfer{
+		client: c.clientFor(pinned), stall: c.stall,
+		url: url, path: filepath.Join(dir, "body"), known: known, progress: progress,
+	}
 	for attempt := 1; ; attempt++ {
 		retry, err := t.attempt(ctx)
 		if err == nil {
@@ -123,7 +169,7 @@ func (c *urlCache) download(ctx context.Context, url string, known urlRecord, pr
 		if !retry || attempt == downloadAttempts || ctx.Err() != nil {
 			return "", err
 		}
-		if err := sleep(ctx, time.Duration(attempt*attempt)*250*time.Millisecond); err != nil {
+		if err := sleep(ctx, time.Duration(attempt*attempt)*c.pause); err != nil {
 			return "", err
 		}
 	}
@@ -137,12 +183,32 @@ func (c *urlCache) download(ctx context.Context, url string, known urlRecord, pr
 	if err := c.store.Adopt(ctx, t.path, digest); err != nil {
 		return "", err
 	}
-	data, err := json.Marshal(urlRecord{URL: url, Digest: digest, ETag: t.etag, LastModified: t.lastModified, Fetched: time.Now().UTC()})
+	data, err := json.Marshal(urlRecord{URL: publicURL(url), Digest: digest, ETag: t.etag, LastModified: t.lastModified, Fetched: time.Now().UTC()})
 	if err != nil {
 		return "", err
 	}
 	return digest, writeFile(c.recordPath(url), data)
 }
+
+// clientFor follows no redirect from https to plain http, where anybody on the
+// way could answer, unless a pin tells whether the answer is right.
+func (c *urlCache) clientFor(pinned bool) *http.Client {
+	client, follow := *c.client, c.client.CheckRedirect
+	client.CheckRedirect = func(request *http.Request, via []*http.Request) error {
+		switch {
+		case !pinned && via[len(via)-1].URL.Scheme == "https" && request.URL.Scheme != "https":
+			return fmt.Errorf("it redirects to %s, which is not encrypted: pin the file by its sha256, or name that URL", publicURL(request.URL.String()))
+		case follow != nil:
+			return follow(request, via)
+		case len(via) >= maxRedirects:
+			return fmt.Errorf("it redirects more than %d times", maxRedirects)
+		}
+		return nil
+	}
+	return &client
+}
+
+const maxRedirects = 10
 
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
@@ -166,104 +232,4 @@ func digestFile(path string) (artifacts.Digest, error) {
 		return "", err
 	}
 	return artifacts.DigestOfHash(h), nil
-}
-
-// A transfer is one download over several attempts.
-type transfer struct {
-	cache *urlCache
-	url   string
-	path  string
-	known urlRecord
-	progress
-
-	size         int64 // bytes that are in the file
-	etag         string
-	lastModified string
-	unchanged    bool // the server says that the known bytes are still right
-}
-
-// attempt asks once. retry says whether asking again may help.
-func (t *transfer) attempt(ctx context.Context) (retry bool, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url, nil)
-	if err != nil {
-		return false, err
-	}
-	// Go would ask for gzip and inflate by itself; the file is wanted as it is.
-	request.Header.Set("Accept-Encoding", "identity")
-	t.condition(request)
-	response, err := t.cache.client.Do(request)
-	if err != nil {
-		return true, err
-	}
-	defer response.Body.Close()
-	switch response.StatusCode {
-	case http.StatusNotModified:
-		t.unchanged = true
-		return false, nil
-	case http.StatusOK:
-		t.size = 0
-	case http.StatusPartialContent:
-		if !strings.HasPrefix(response.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", t.size)) {
-			return false, fmt.Errorf("the server sent another part than was asked for (%s)", response.Header.Get("Content-Range"))
-		}
-	default:
-		transient := response.StatusCode >= 500 || response.StatusCode == http.StatusTooManyRequests
-		return transient, fmt.Errorf("the server answered %s; give a local copy instead if you have one", response.Status)
-	}
-	t.etag, t.lastModified = response.Header.Get("ETag"), response.Header.Get("Last-Modified")
-	return true, t.receive(ctx, response)
-}
-
-// condition asks for the rest of a broken-off transfer, or for a known file
-// only if it changed.
-func (t *transfer) condition(request *http.Request) {
-	switch {
-	case t.size > 0 && t.etag != "" && !strings.HasPrefix(t.etag, "W/"):
-		request.Header.Set("Range", fmt.Sprintf("bytes=%d-", t.size))
-		request.Header.Set("If-Range", t.etag)
-	case t.known.ETag != "":
-		request.Header.Set("If-None-Match", t.known.ETag)
-	case t.known.LastModified != "":
-		request.Header.Set("If-Modified-Since", t.known.LastModified)
-	}
-}
-
-// receive appends the body to the file.
-func (t *transfer) receive(ctx context.Context, response *http.Response) error {
-	f, err := os.OpenFile(t.path, os.O_CREATE|os.O_WRONLY, 0o666)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Truncate(t.size); err != nil {
-		return err
-	}
-	if _, err := f.Seek(t.size, io.SeekStart); err != nil {
-		return err
-	}
-	total := int64(0)
-	if response.ContentLength >= 0 {
-		total = t.size + response.ContentLength
-	}
-	buf := make([]byte, 1<<20)
-	for {
-		n, err := response.Body.Read(buf)
-		if _, werr := f.Write(buf[:n]); werr != nil {
-			return werr
-		}
-		t.size += int64(n)
-		if t.progress != nil {
-			t.progress(t.size, total)
-		}
-		switch {
-		case err == io.EOF && total > 0 && t.size != total:
-			return fmt.Errorf("the body ended after %d of %d bytes", t.size, total)
-		case err == io.EOF:
-			return f.Close()
-		case err != nil:
-			return err
-		case ctx.Err() != nil:
-			return ctx.Err()
-		}
-	}
 }

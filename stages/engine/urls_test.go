@@ -9,8 +9,10 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
@@ -61,7 +63,7 @@ func urlTest(t *testing.T, server *fileServer) (*urlCache, string) {
 	t.Cleanup(func() { store.Close() })
 	listener := httptest.NewServer(server)
 	t.Cleanup(listener.Close)
-	return &urlCache{store: store, dir: t.TempDir(), client: listener.Client()}, listener.URL + "/file.gz"
+	return &urlCache{store: store, dir: t.TempDir(), client: listener.Client(), stall: time.Minute, pause: time.Millisecond}, listener.URL + "/file.gz"
 }
 
 func fetch(t *testing.T, c *urlCache, url, pin string) string {
@@ -145,5 +147,111 @@ func TestURLThatCannotBeHad(t *testing.T) {
 	c.noFetch = false
 	if _, err := c.file(context.Background(), missing.URL, "", nil); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("missing: %v", err)
+	}
+}
+
+// A server that hangs, cuts a file short in ways that HTTP allows, or answers
+// what was not asked, is found out.
+func TestServersThatAreNotBelieved(t *testing.T) {
+	tests := []struct {
+		name, want string
+		serve      http.HandlerFunc
+	}{
+		{"part of a file that was asked for as a whole", "another part", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Range", "bytes 0-4/10")
+			w.WriteHeader(http.StatusPartialContent)
+			w.Write([]byte("01234"))
+		}},
+		{"rest that is not all of the rest", "EOF", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `"e"`)
+			if r.Header.Get("Range") == "" {
+				w.Header().Set("Content-Length", "10")
+				w.Write([]byte("01234"))
+				return
+			}
+			w.Header().Set("Content-Range", "bytes 5-5/10")
+			w.WriteHeader(http.StatusPartialContent)
+			w.Write([]byte("5"))
+		}},
+		{"unchanged without having been asked", "was not asked that", func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusNotModified)
+		}},
+		{"silence", "sent nothing for", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "10")
+			w.Write([]byte("01234"))
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}},
+		{"redirect to a local file", "unsupported protocol", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "file:///etc/passwd")
+			w.WriteHeader(http.StatusFound)
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c, _ := urlTest(t, &fileServer{})
+			c.stall = 50 * time.Millisecond
+			server := httptest.NewServer(test.serve)
+			defer server.Close()
+			_, err := c.file(context.Background(), server.URL+"/f", "", nil)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestRedirectThatLosesEncryption(t *testing.T) {
+	c, plain := urlTest(t, &fileServer{content: "x"})
+	secure := httptest.NewTLSServer(http.RedirectHandler(plain, http.StatusFound))
+	defer secure.Close()
+	c.client = secure.Client()
+	if _, err := c.file(context.Background(), secure.URL, "", nil); err == nil || !strings.Contains(err.Error(), "not encrypted") {
+		t.Errorf("error %v", err)
+	}
+	if got := fetch(t, c, secure.URL, artifacts.DigestOf([]byte("x")).Hex()); got != "x" {
+		t.Errorf("got %q with a pin", got)
+	}
+}
+
+// Credentials in a URL reach the server and nobody else.
+func TestCredentialsInURLs(t *testing.T) {
+	server := &fileServer{content: "x"}
+	c, plain := urlTest(t, server)
+	url := strings.Replace(plain, "http://", "http://someone:hunter2@", 1) + "?token=hunter2"
+	file, err := c.file(context.Background(), url, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.Replace(plain, "http://", "http://***@", 1) + "?***"; file.Name != want {
+		t.Errorf("name %q, want %q", file.Name, want)
+	}
+	record, err := os.ReadFile(c.recordPath(url))
+	if err != nil || strings.Contains(string(record), "hunter2") {
+		t.Errorf("record %s, %v", record, err)
+	}
+	fetch(t, c, url, "")
+	if n := server.requests.Load(); n != 1 {
+		t.Errorf("%d requests, want 1: the record is found again", n)
+	}
+	for _, bad := range []string{"http://someone:hunter2@127.0.0.1:1/x", "http://someone:hunter2@\x7f/", plain + "/%zz?hunter2"} {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		if _, err := c.file(ctx, bad, "", nil); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("error %v", err)
+		}
+		cancel()
+	}
+}
+
+func TestManyWantOneURL(t *testing.T) {
+	server := &fileServer{content: "x"}
+	c, url := urlTest(t, server)
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() { fetch(t, c, url, "") })
+	}
+	group.Wait()
+	if n := server.requests.Load(); n != 1 {
+		t.Errorf("%d requests, want 1", n)
 	}
 }
