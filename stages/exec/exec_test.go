@@ -3,6 +3,8 @@ package exec
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/stagetest"
@@ -139,6 +142,8 @@ func TestProblems(t *testing.T) {
 		"inputs":  map[string]any{"words": "a.b", "Bad": "a.b", "n": int64(3), "c": map[string]any{"from": "a.b"}},
 		"outputs": map[string]any{"x": "parquet"},
 		"env":     list("A", "not a name", "PATH"), "secrets": list("A"),
+		"params": map[string]any{"rate": math.NaN(), "nested": []any{map[string]any{"x": "a\x00b"}}},
+		"files":  list("https://example.org/x.py"),
 	}, nil)
 	want := []string{
 		`comand: unknown key (did you mean command?)`,
@@ -147,10 +152,13 @@ func TestProblems(t *testing.T) {
 		`command: ./absent.sh is no file beside the pipeline file; a program that is found through PATH is written without a slash`,
 		`env: "not a name" is not the name of an environment variable`,
 		`env: PATH is always set by prismflow`,
+		`files: "https://example.org/x.py" is a URL, and files are beside the pipeline file: make it an input, NAME = "file:https://…"`,
 		`inputs.Bad: a name is lower-case letters, digits and underscores, and begins with a letter`,
 		`inputs.c: columns must be a list of column names; leave the table out to see all columns`,
 		`inputs.n: must be "<stage>.<output>", "file:PATH", or { from = "<stage>.<output>", columns = ["…"] }`,
 		`outputs.x: must be "arrow" or "file"`,
+		`params.nested: x must not contain a null character`,
+		`params.rate: must be a finite number, not NaN`,
 		`secrets: A is in env too, and so in the key: name it in one of the two`,
 	}
 	if diff := cmp.Diff(want, problems); diff != "" {
@@ -218,19 +226,137 @@ func TestRedactorAcrossWrites(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, want := out.String(), "a *** b\n"; got != want {
+	if got, want := out.String(), "a *** b\nno newline "; got != want {
 		t.Errorf("passed on %q, want %q", got, want)
 	}
 	r.Flush()
 	if got, want := out.String(), "a *** b\nno newline s3cre"; got != want {
 		t.Errorf("after the end %q, want %q", got, want)
 	}
-	out.Reset()
-	long := strings.Repeat("x", maxHeld-3)
-	r.Write([]byte(long + "s3c"))
-	r.Write([]byte("ret" + long))
-	r.Flush()
-	if strings.Contains(out.String(), "s3c") {
-		t.Error("a part of a secret in a line without end was passed on")
+}
+
+// Of secrets that begin alike, or span lines, nothing is left in any split.
+func TestRedactorSplitAnywhere(t *testing.T) {
+	secrets := map[string]string{"A": "abc", "B": "abcdef", "C": "-key-\nabcd\n-end-"}
+	text := "abc abcdef abcde -key-\nabcd\n-end- -key-\nno ab"
+	want := "*** *** ***de *** -key-\nno ab"
+	for i := range text {
+		for j := i; j <= len(text); j++ {
+			var out bytes.Buffer
+			r := newRedactor(&out, secrets)
+			for _, piece := range []string{text[:i], text[i:j], text[j:]} {
+				r.Write([]byte(piece))
+			}
+			r.Flush()
+			if got := out.String(); got != want {
+				t.Fatalf("split at %d and %d: %q, want %q", i, j, got, want)
+			}
+		}
+	}
+}
+
+func TestDeclaredFilesInPlace(t *testing.T) {
+	project := t.TempDir()
+	dir := filepath.Join(project, "pipelines")
+	for _, path := range []string{"pipelines/src/a.sh", "tools/b.sh"} {
+		path = filepath.Join(project, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("#!/bin/sh\nstat -c '%a %n' src/a.sh b.sh > \"$PRISMFLOW_OUTPUT_O\"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, problems := bound(t, dir, map[string]any{
+		"command": list("../tools/b.sh"), "outputs": map[string]any{"o": "file"}, "files": list("src", "src/a.sh"),
+	}, nil)
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	a := stages.File{Name: "src/a.sh", Path: filepath.Join(dir, "src/a.sh")}
+	b := stages.File{Name: "b.sh", Path: filepath.Join(project, "tools/b.sh")}
+	printed, output, err := ran(t, context.Background(), c, nil, a, a, b)
+	if want := "755 src/a.sh\n755 b.sh\n"; err != nil || output != want {
+		t.Errorf("output %q, want %q: %v: %s", output, want, err, printed)
+	}
+	_, _, err = ran(t, context.Background(), c, nil, b, stages.File{Name: "b.sh", Path: a.Path})
+	if err == nil || !strings.Contains(err.Error(), "rename one") {
+		t.Errorf("two files of one name: %v", err)
+	}
+}
+
+// A command that leaves others to write its output has not made it.
+func TestCommandMustWaitForWhatItStarts(t *testing.T) {
+	for script, want := range map[string]string{
+		`(sleep 0.1; echo late > "{output.o}") >/dev/null 2>&1 & echo early > "{output.o}"`: "",
+		`sleep 600 >/dev/null 2>&1 & echo early > "{output.o}"`:                             "left processes running",
+		`setsid sleep 20 & echo early > "{output.o}"`:                                       "left processes running",
+	} {
+		t.Run(script, func(t *testing.T) {
+			t.Parallel()
+			c, _ := bound(t, t.TempDir(), map[string]any{"command": list("sh", "-c", script), "outputs": map[string]any{"o": "file"}}, nil)
+			_, output, err := ran(t, context.Background(), c, nil)
+			if want == "" && (err != nil || output != "late\n") || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("output %q, error %v", output, err)
+			}
+		})
+	}
+}
+
+func TestCommandInheritsNothing(t *testing.T) {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		t.Skip("needs /proc")
+	}
+	inherited, err := unix.FcntlInt(0, unix.F_DUPFD, 50) // as from a shell: not closed on exec
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(inherited)
+	c, _ := bound(t, t.TempDir(), map[string]any{
+		"command": list("sh", "-c", `ls /proc/$$/fd > {output.o}; readlink /proc/$$/fd/0 >> {output.o}`),
+		"outputs": map[string]any{"o": "file"},
+	}, nil)
+	_, output, err := ran(t, context.Background(), c, nil)
+	if err != nil || strings.Contains("\n"+output, fmt.Sprintf("\n%d\n", inherited)) {
+		t.Errorf("the command has descriptor %d of %q, %v", inherited, output, err)
+	}
+	if !strings.Contains(output, "/dev/null") {
+		t.Errorf("standard input is not /dev/null: %q", output)
+	}
+}
+
+// What package managers protect in HOME must not outlive the stage.
+func TestScratchCanBeRemoved(t *testing.T) {
+	c, _ := bound(t, t.TempDir(), map[string]any{
+		"command": list("sh", "-c", `mkdir -p $HOME/a/b && chmod 500 $HOME/a/b && chmod 0 $HOME/a; touch {output.o}`), "outputs": map[string]any{"o": "file"},
+	}, nil)
+	e := stagetest.Env(t)
+	e.LookupEnv, e.Outputs = lookup(nil), map[string]string{"o": filepath.Join(t.TempDir(), "o")}
+	if err := c.Run(context.Background(), e); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"home/a", "home/a/b"} {
+		info, err := os.Stat(filepath.Join(e.Scratch, dir))
+		if err != nil || info.Mode().Perm()&0o700 != 0o700 {
+			t.Errorf("%s: %v, %v", dir, info, err)
+		}
+	}
+}
+
+// The command gets its columns in the order in which they are declared.
+func TestOrderOfDeclaredColumnsIsInTheKey(t *testing.T) {
+	key := func(columns ...any) string {
+		c, problems := bound(t, t.TempDir(), map[string]any{
+			"command": list("true"), "outputs": map[string]any{"o": "file"},
+			"inputs": map[string]any{"i": map[string]any{"from": "a.b", "columns": list(columns...)}},
+		}, nil)
+		k, err := c.Request().Key()
+		if err != nil || problems != nil {
+			t.Fatal(err, problems)
+		}
+		return string(k)
+	}
+	if key("x", "y") == key("y", "x") {
+		t.Error("two orders have one key")
 	}
 }

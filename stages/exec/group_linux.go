@@ -1,33 +1,52 @@
 package exec
 
 import (
-	"errors"
+	"bytes"
+	"context"
+	"math"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
-	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// graceful is how long a command has to end after it was asked to.
-const graceful = 5 * time.Second
-
-// runGroup runs cmd in a process group of its own. When its context ends the
-// group is asked to end, and killed if it does not. It is killed as well when
-// this process dies: the kernel sends that signal when the thread that started
-// the command goes, so that thread is kept until the end.
-func runGroup(cmd *exec.Cmd) error {
+// runGroup runs cmd in a process group of its own (see waitGroup). It is killed
+// as well when this process dies: the kernel sends that signal when the thread
+// that started the command goes, so that thread is kept until the end.
+func runGroup(ctx context.Context, cmd *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = graceful
+	inGroup(cmd, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL})
+	// Of the descriptors that this process inherited, the command gets none.
+	// Kernels before 5.11 cannot do that.
+	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	err := cmd.Wait()
-	killErr := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-	if errors.Is(err, exec.ErrWaitDelay) && killErr == nil {
-		return errors.New("it ended, but processes that it started kept its output open; they were killed")
+	return waitGroup(ctx, cmd)
+}
+
+// running says whether a group has a process that is more than a zombie: where
+// nobody collects orphans, as in many containers, those stay for ever.
+func running(group int) bool {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || len(stats) == 0 {
+		return true // it is not known
 	}
-	return err
+	for _, path := range stats {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue // it ended just now
+		}
+		// The name before it, in parentheses, may hold anything.
+		fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
+		if len(fields) > 2 && string(fields[2]) == strconv.Itoa(group) && string(fields[0]) != "Z" {
+			return true
+		}
+	}
+	return false
 }

@@ -21,6 +21,7 @@ import (
 // where env wants them; whether to take them is up to the caller.
 func (c *command) Run(ctx context.Context, env *stages.Env) error {
 	p := process{command: c, env: env, inputs: map[string]string{}}
+	defer makeRemovable(env.Scratch)
 	if err := p.layOut(); err != nil {
 		return err
 	}
@@ -55,11 +56,18 @@ func (p *process) layOut() error {
 			return err
 		}
 	}
+	placed := map[string]string{} // name → path
 	for _, file := range p.env.Sources[filesParam] {
-		if !filepath.IsLocal(file.Name) {
+		switch path, taken := placed[file.Name]; {
+		case !filepath.IsLocal(file.Name):
 			return fmt.Errorf("the file %s has no place in the command's directory", file.Name)
+		case taken && path == file.Path:
+			continue // declared twice, say by itself and by a directory
+		case taken:
+			return fmt.Errorf("%s and %s would both be %s in the command's directory: rename one", path, file.Path, file.Name)
 		}
-		if err := copyFile(file.Path, filepath.Join(p.work, file.Name)); err != nil {
+		placed[file.Name] = file.Path
+		if err := copyFile(file.Path, filepath.Join(p.work, file.Name), fileMode); err != nil {
 			return fmt.Errorf("copying the declared file %s: %w", file.Name, err)
 		}
 	}
@@ -83,7 +91,7 @@ func (p *process) layOutInput(in input) error {
 		}
 		path += filepath.Ext(files[0].Path)
 		p.inputs[in.name] = path
-		return copyFile(files[0].Path, path)
+		return copyFile(files[0].Path, path, inputMode)
 	}
 	source := p.env.Inputs[in.name]
 	if in.columns != nil {
@@ -92,28 +100,31 @@ func (p *process) layOutInput(in input) error {
 		return table.Project(source, path, in.columns)
 	}
 	p.inputs[in.name] = path
-	return copyFile(source, path)
+	return copyFile(source, path, inputMode)
 }
 
-// copyFile copies content and the permission to execute.
-func copyFile(from, to string) error {
+// Modes of the copies. The key knows of no modes, so neither the original's nor
+// the caller's umask may make a difference.
+const (
+	fileMode  = 0o755 // a declared file may be a program
+	inputMode = 0o644
+)
+
+func copyFile(from, to string, mode os.FileMode) error {
 	source, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer source.Close()
-	info, err := source.Stat()
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
 		return err
 	}
-	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666|info.Mode().Perm()&0o111)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("two declared files would both be %s", filepath.Base(to))
-	}
+	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
 	if err != nil {
+		return err
+	}
+	if err := target.Chmod(mode); err != nil {
+		target.Close()
 		return err
 	}
 	if _, err := io.Copy(target, source); err != nil {
@@ -121,6 +132,18 @@ func copyFile(from, to string) error {
 		return err
 	}
 	return target.Close()
+}
+
+// makeRemovable lets the directories that a command made be removed, as those
+// that Go's and other package managers protect from writing. What it cannot do
+// shows when they are removed.
+func makeRemovable(dir string) {
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			_ = os.Chmod(path, 0o777)
+		}
+		return nil
+	})
 }
 
 func (p *process) readSecrets() error {
@@ -228,7 +251,7 @@ func (p *process) start(ctx context.Context, program string, output io.Writer) e
 	cmd.Stdout, cmd.Stderr = output, output
 	path, _ := p.lookup("PATH")
 	p.env.Version("PATH", path)
-	return runGroup(cmd)
+	return runGroup(ctx, cmd)
 }
 
 // explain says why the command ended badly, with the remedy where it is known.
