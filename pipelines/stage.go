@@ -280,9 +280,6 @@ func (c *checker) checkWiring(drafts []*draft) {
 			if from != nil && from.sound || !c.isStage(input.From.Stage) {
 				inputs = append(inputs, input)
 			}
-			if from != nil && from.sound {
-				c.checkColumns(d, input, from)
-			}
 		}
 		spec := d.spec
 		spec.Stage = restricted{d.spec.Stage, inputs}
@@ -291,25 +288,6 @@ func (c *checker) checkWiring(drafts []*draft) {
 	for _, p := range stages.CheckWiring(specs) {
 		p.Message = strings.ReplaceAll(p.Message, "\n", "; ")
 		c.bindProblem(byName[p.Stage], p)
-	}
-}
-
-// checkColumns reports columns that an input names without knowing their types,
-// as a command's may, and that the output does not have.
-func (c *checker) checkColumns(d *draft, input stages.Input, from *draft) {
-	if input.Schema != nil {
-		return
-	}
-	for _, port := range from.spec.Stage.Outputs() {
-		if port.Name != input.From.Output || port.Schema == nil {
-			continue
-		}
-		for _, column := range input.Columns {
-			if _, ok := port.Schema.Field(column); !ok {
-				c.bindProblem(d, stages.Problem{Param: input.Param(), Message: fmt.Sprintf("%s has no column %q%s",
-					input.From, clip(column), c.suggest(column, port.Schema.Names()))})
-			}
-		}
 	}
 }
 

@@ -133,10 +133,43 @@ func TestCheckWiring(t *testing.T) {
 	}
 }
 
+// A command names the columns that it reads, and does not know their types.
+func TestCheckWiringOfNamedColumns(t *testing.T) {
+	first, _ := bindSample(t, map[string]any{"source": "x", "count": int64(1)})
+	tests := []struct {
+		output  string
+		columns []string
+		want    string
+	}{
+		{"out", []string{"title", "id"}, ""},
+		{"out", nil, ""},
+		{"text", nil, ""},
+		{"out", []string{"titel", "id", "x"}, `first.out has no column "titel" (did you mean title?); first.out has no column "x"`},
+		{"text", []string{"id"}, "first.text is a plain file, and a table is wanted here"},
+	}
+	for _, test := range tests {
+		reader := namedColumns{first, Input{Port: "in", Key: "inputs.in", From: Ref{"first", test.output}, Columns: test.columns}}
+		got := ""
+		for _, p := range CheckWiring([]Spec{{Name: "first", Stage: first}, {Name: "reader", Stage: reader}}) {
+			got += p.Message
+		}
+		if got != test.want {
+			t.Errorf("%s %v: %q, want %q", test.output, test.columns, got, test.want)
+		}
+	}
+}
+
+type namedColumns struct {
+	Stage
+	input Input
+}
+
+func (s namedColumns) Inputs() []Input { return []Input{s.input} }
+
 func TestSuggest(t *testing.T) {
-	known := []string{"dropout", "hidden", "layers"}
+	known := []string{"dropout", "hidden", "layers", strings.Repeat("dropout", 200_000) + "s"}
 	for name, want := range map[string]string{
-		"drpout": " (did you mean dropout?)", "hiden": " (did you mean hidden?)", "zzz": "", "": "",
+		"drpout": " (did you mean dropout?)", strings.Repeat("dropout", 200_000): "", "hiden": " (did you mean hidden?)", "zzz": "", "": "",
 	} {
 		if got := Suggest(name, known); got != want {
 			t.Errorf("Suggest(%q) = %q, want %q", name, got, want)

@@ -2,11 +2,21 @@ package stages
 
 import "fmt"
 
+// maxSuggested bounds what is compared, in bytes: the time goes with the product
+// of the lengths, and nobody mistypes a name as long as this.
+const maxSuggested = 100
+
 // Suggest is " (did you mean x?)" for the known name nearest to a mistyped one,
 // or nothing when none is near.
 func Suggest(name string, known []string) string {
+	if len(name) > maxSuggested {
+		return ""
+	}
 	best, distance := "", 1+len(name)/3
 	for _, candidate := range known {
+		if len(candidate) > maxSuggested {
+			continue
+		}
 		if d := editDistance(name, candidate); d <= distance && (best == "" || d < distance) {
 			best, distance = candidate, d
 		}

@@ -2,6 +2,7 @@ package stages
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/prismflow/prismflow/artifacts/table"
 )
@@ -43,12 +44,14 @@ func checkInput(input Input, byName map[string]Spec, names []string) string {
 		switch {
 		case input.File && !port.File:
 			return fmt.Sprintf("%s is a table, and a plain file is wanted here", input.From)
-		case !input.File && input.Schema != nil && port.File:
+		case !input.File && input.Columns != nil && port.File:
 			return fmt.Sprintf("%s is a plain file, and a table is wanted here", input.From)
 		case input.Schema != nil && port.Schema != nil:
 			if err := table.CheckColumns(port.Schema, input.Schema); err != nil {
 				return fmt.Sprintf("%s: %v", input.From, err)
 			}
+		case port.Schema != nil: // a command names columns without their types
+			return checkNames(input, port.Schema)
 		}
 		return ""
 	}
@@ -57,4 +60,15 @@ func checkInput(input Input, byName map[string]Spec, names []string) string {
 		hint += fmt.Sprintf("; write \"./%s\" if it is a file", input.From)
 	}
 	return fmt.Sprintf("%s: stage %s (%s) has no output %s%s", input.From, from.Name, from.Kind, input.From.Output, hint)
+}
+
+// checkNames says which of the columns that an input names an output lacks.
+func checkNames(input Input, schema table.Schema) string {
+	var messages []string
+	for _, column := range input.Columns {
+		if _, ok := schema.Field(column); !ok {
+			messages = append(messages, fmt.Sprintf("%s has no column %.100q%s", input.From, column, Suggest(column, schema.Names())))
+		}
+	}
+	return strings.Join(messages, "; ")
 }
