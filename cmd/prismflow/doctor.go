@@ -182,7 +182,7 @@ func checkTorch(ctx context.Context, dir string, s *streams) []check {
 	switch {
 	case errors.Is(err, gotorch.ErrNoLibtorch):
 		c.Text = "not found; data stages run without it, models do not"
-		c.Remedy = "apt-get install libtorch-dev, or pip install torch, or unpack libtorch and set LIBTORCH\n" + err.Error()
+		c.Remedy = err.Error()
 		return []check{c}
 	case errors.Is(err, gotorch.ErrNoCompiler):
 		c.Text, c.Remedy = "found, but what connects to it is not compiled", "install a C++ compiler"
@@ -194,7 +194,7 @@ func checkTorch(ctx context.Context, dir string, s *streams) []check {
 	report := reportInstallation(library.Installation(), library.Path())
 	report.CUDADevices = library.DeviceCount(gotorch.CUDA)
 	return []check{
-		{Name: "libtorch", State: checkOK, Text: fmt.Sprintf("%s in %s", report.Version, report.LibDir)},
+		{Name: "libtorch", State: checkOK, Text: fmt.Sprintf("%s in %s", report.Version, report.LibDir), Remedy: strings.Join(library.Advice(), "\n")},
 		{Name: "shim", State: checkOK, Text: report.Shim},
 		{Name: "devices", State: checkOK, Text: devicesText(report)},
 	}

@@ -50,7 +50,8 @@ type torchReport struct {
 	CUDA        bool     `json:"cuda"` // it was built with CUDA
 	CUDADevices int      `json:"cuda_devices"`
 	Shim        string   `json:"shim"`
-	Build       string   `json:"build,omitempty"` // libtorch's own account of how it was built
+	Build       string   `json:"build,omitempty"`  // libtorch's own account of how it was built
+	Advice      []string `json:"advice,omitempty"` // what makes it needlessly slow, and the remedy
 }
 
 func newTorchBuildCommand(s *streams) *cobra.Command {
@@ -120,7 +121,7 @@ func runTorchInfo(ctx context.Context, o torchCommandOptions, s *streams) error 
 		return err
 	}
 	report := reportInstallation(library.Installation(), library.Path())
-	report.CUDADevices = library.DeviceCount(gotorch.CUDA)
+	report.CUDADevices, report.Advice = library.DeviceCount(gotorch.CUDA), library.Advice()
 	if report.Build, err = library.BuildInfo(); err != nil {
 		return err
 	}
@@ -131,6 +132,9 @@ func runTorchInfo(ctx context.Context, o torchCommandOptions, s *streams) error 
 	s.out.printf("in        %s\n", report.LibDir)
 	s.out.printf("devices   %s\n", devicesText(report))
 	s.out.printf("shim      %s\n", report.Shim)
+	for _, advice := range report.Advice {
+		s.out.printf("advice    %s\n", advice)
+	}
 	s.out.printf("\n%s\n", strings.TrimSpace(report.Build))
 	return nil
 }
