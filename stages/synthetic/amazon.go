@@ -82,12 +82,12 @@ func (a *Amazon) Validate() []stages.Problem {
 
 // Run draws the world and writes it down.
 func (a *Amazon) Run(ctx context.Context, env *stages.Env) error {
-	w := newWorld(settings{
+	w, err := newWorld(ctx, settings{
 		users: int(a.Users), items: int(a.Items), looks: int(a.Looks), topics: int(a.Topics),
 		length: a.Length, faithful: a.Faithful, skew: a.Skew, withoutImage: a.WithoutImage,
 		visual: a.Visual, textual: a.Textual, cross: a.Cross, optimumPositions: optimumPositions,
 	}, uint64(a.Seed))
-	if err := ctx.Err(); err != nil {
+	if err != nil {
 		return err
 	}
 	for _, write := range []func(*world) error{a.writeReviews, a.writeMetadata, a.writeImages, a.writePlanted} {

@@ -3,6 +3,7 @@ package synthetic
 import (
 	"bytes"
 	"context"
+	"errors"
 	"image/png"
 	"math"
 	"os"
@@ -26,7 +27,7 @@ func small() settings {
 // A faithful user's history must be mostly what it prefers, and a history never
 // repeats an item: that is the structure that a model is to find.
 func TestPreferencesAreFollowed(t *testing.T) {
-	w := newWorld(small(), 1)
+	w := drawn(t, small(), 1)
 	followed, all := map[string]float64{}, map[string]float64{}
 	for _, u := range w.users {
 		seen := map[int]bool{}
@@ -56,7 +57,7 @@ func TestPreferencesAreFollowed(t *testing.T) {
 func TestOptimumIsReached(t *testing.T) {
 	s := small()
 	s.users = 4000
-	w := newWorld(s, 2)
+	w := drawn(t, s, 2)
 	var expected, hits, variance float64
 	for i := range w.users {
 		u := &w.users[i]
@@ -163,5 +164,25 @@ func TestPythonString(t *testing.T) {
 		if got := pythonString(in); got != want {
 			t.Errorf("pythonString(%s) = %s, want %s", in, got, want)
 		}
+	}
+}
+
+func drawn(t *testing.T, s settings, seed uint64) *world {
+	t.Helper()
+	w, err := newWorld(t.Context(), s, seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// The largest world would take days; it can be called off all the same.
+func TestDrawingCanBeCalledOff(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	s := small()
+	s.users = 10_000_000
+	if _, err := newWorld(ctx, s, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package synthetic
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -58,11 +59,12 @@ type user struct {
 	optimum float64
 }
 
-func newWorld(s settings, seed uint64) *world {
+// newWorld draws a world. That takes time in proportion to users, their
+// interactions and items; ctx ends it early.
+func newWorld(ctx context.Context, s settings, seed uint64) (*world, error) {
 	w := &world{settings: s, random: rand.New(rand.NewPCG(seed, 0x70726973_6d666c6f))}
 	w.makeItems()
-	w.makeUsers()
-	return w
+	return w, w.makeUsers(ctx)
 }
 
 // makeItems draws attributes independently, so that neither says anything of
@@ -92,8 +94,11 @@ func externalID(prefix string, random *rand.Rand, i int) string {
 	return fmt.Sprintf("%s%s%05d", prefix, scramble[:], i)
 }
 
-func (w *world) makeUsers() {
+func (w *world) makeUsers(ctx context.Context) error {
 	for i := range w.settings.users {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		u := user{id: externalID("A", w.random, i), look: -1, topic: -1}
 		u.group = w.group()
 		if u.group == GroupVisual || u.group == GroupCross {
@@ -105,6 +110,7 @@ func (w *world) makeUsers() {
 		w.live(&u)
 		w.users = append(w.users, u)
 	}
+	return nil
 }
 
 func (w *world) group() string {
