@@ -53,6 +53,7 @@ func interruptible(parent context.Context, stderr *os.File) (context.Context, fu
 		if _, again := <-signals; !again {
 			return
 		}
+		killCommands()
 		if term.IsTerminal(int(stderr.Fd())) {
 			fmt.Fprint(stderr, showCursor)
 		}
