@@ -105,7 +105,7 @@ func (e *Engine) resolver(statusOnly bool) sourceResolver {
 		store:  e.config.Store,
 		hasher: e.config.Store.Files(),
 		urls: &urlCache{
-			store: e.config.Store, dir: filepath.Join(e.config.Store.StateDir(), "urls"), client: e.config.Client,
+			store: e.config.Store, dir: urlRecords(e.config.Store.StateDir()), client: e.config.Client,
 			refresh: e.config.Refresh, offline: e.config.Offline, noFetch: statusOnly, stall: stallLimit, pause: firstPause,
 		},
 	}

@@ -152,8 +152,8 @@ func (t *task) Execute(ctx context.Context, attempt int) (dag.Outcome, error) {
 	defer x.close()
 	failure := x.perform(ctx)
 	changed, err := t.run.sources.changed(t.sources)
-	if changed != "" {
-		err = t.discardCheckpoint() // it may be of other bytes than the key names
+	if changed != "" || err != nil { // the checkpoint may be of other bytes than the key names
+		err = errors.Join(err, t.discardCheckpoint())
 	}
 	if err := errors.Join(failure, err); err != nil {
 		return dag.Outcome{}, err

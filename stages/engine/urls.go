@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -81,9 +82,14 @@ func (c *urlCache) recordPath(url string) string {
 }
 
 func (c *urlCache) record(url string) (urlRecord, bool) {
+	r, ok := readURLRecord(c.recordPath(url))
+	return r, ok && r.URL == publicURL(url)
+}
+
+func readURLRecord(path string) (urlRecord, bool) {
 	var r urlRecord
-	data, err := os.ReadFile(c.recordPath(url))
-	if err != nil || json.Unmarshal(data, &r) != nil || r.URL != publicURL(url) {
+	data, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(data, &r) != nil {
 		return urlRecord{}, false
 	}
 	if _, err := artifacts.ParseDigest(string(r.Digest)); err != nil {
@@ -91,6 +97,30 @@ func (c *urlCache) record(url string) (urlRecord, bool) {
 	}
 	return r, true
 }
+
+// Downloads are the files that URLs served and that were used since a time. No
+// result refers to them, so a gc that is to keep them, lest they are downloaded
+// again, is told so (disk.GCOptions.PinnedBlobs).
+func Downloads(stateDir string, since time.Time) ([]artifacts.Digest, error) {
+	dir := urlRecords(stateDir)
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading what URLs served: %w", err)
+	}
+	var digests []artifacts.Digest
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err != nil || info.ModTime().Before(since) {
+			continue
+		}
+		if record, ok := readURLRecord(filepath.Join(dir, entry.Name())); ok {
+			digests = append(digests, record.Digest)
+		}
+	}
+	return digests, nil
+}
+
+func urlRecords(stateDir string) string { return filepath.Join(stateDir, "urls") }
 
 // file is the file that url serves, from the store if it is there.
 func (c *urlCache) file(ctx context.Context, url, pin string, progress progress) (stages.File, error) {
@@ -143,6 +173,8 @@ func (c *urlCache) atHand(ctx context.Context, url, pin string) (stages.File, ur
 	if err != nil {
 		return stages.File{}, urlRecord{}, false
 	}
+	now := time.Now()
+	_ = os.Chtimes(c.recordPath(url), now, now) // see Downloads; a pinned file may have none
 	return stages.File{Name: publicURL(url), Path: path, Digest: record.Digest}, record, true
 }
 

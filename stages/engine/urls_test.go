@@ -255,3 +255,31 @@ func TestManyWantOneURL(t *testing.T) {
 		t.Errorf("%d requests, want 1", n)
 	}
 }
+
+// A gc that is told of the downloads leaves those that are in use.
+func TestDownloadsOutliveGC(t *testing.T) {
+	server := &fileServer{content: "x"}
+	c, url := urlTest(t, server)
+	c.dir = urlRecords(c.store.StateDir())
+	fetch(t, c, url, "")
+	longAgo := time.Now().Add(-100 * time.Hour)
+	if err := os.Chtimes(c.recordPath(url), longAgo, longAgo); err != nil {
+		t.Fatal(err)
+	}
+	since := time.Now().Add(-time.Hour)
+	if used, err := Downloads(c.store.StateDir(), since); len(used) != 0 || err != nil {
+		t.Errorf("used lately: %v, %v", used, err)
+	}
+	fetch(t, c, url, "")
+	used, err := Downloads(c.store.StateDir(), since)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.store.GC(context.Background(), disk.GCOptions{PinnedBlobs: used}); err != nil {
+		t.Fatal(err)
+	}
+	fetch(t, c, url, "")
+	if n := server.requests.Load(); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}
