@@ -164,6 +164,9 @@ func (l lossy) Write(p []byte) (int, error) {
 
 // collect checks and keeps what the stage wrote.
 func (x *execution) collect(ctx context.Context) (artifacts.Manifest, error) {
+	if err := x.checkPlace(); err != nil {
+		return x.manifest, err
+	}
 	for _, port := range x.task.spec.Stage.Outputs() {
 		path := x.env.Outputs[port.Name]
 		output, err := x.describe(port, path)
@@ -176,6 +179,18 @@ func (x *execution) collect(ctx context.Context) (artifacts.Manifest, error) {
 		x.manifest.Outputs[port.Name] = output
 	}
 	return x.manifest, nil
+}
+
+// checkPlace refuses outputs that are elsewhere behind a link: keeping a file is
+// a rename, which would take somebody else's away.
+func (x *execution) checkPlace() error {
+	for _, dir := range []string{x.workspace, filepath.Join(x.workspace, "out")} {
+		info, err := os.Lstat(dir)
+		if err != nil || !info.IsDir() {
+			return errors.New("the stage replaced the directory of its outputs; it must write each output at the path that it is given")
+		}
+	}
+	return nil
 }
 
 // describe is what is to be known of an output. A table that the stage wrote

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -67,5 +68,25 @@ func TestOrderOfColumnsDecidesForWhoReadsThemAll(t *testing.T) {
 	}
 	if got := inputDifference("in", digests(both, one), digests(both, other)); got != "" {
 		t.Errorf("difference %q for who names the columns", got)
+	}
+}
+
+func TestOutputsBehindALinkAreNotTaken(t *testing.T) {
+	x := execution{workspace: t.TempDir()}
+	if x.checkPlace() == nil {
+		t.Error("no directory: no error")
+	}
+	out := filepath.Join(x.workspace, "out")
+	if err := os.Mkdir(out, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.checkPlace(); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(os.Remove(out), os.Symlink(t.TempDir(), out)); err != nil {
+		t.Fatal(err)
+	}
+	if x.checkPlace() == nil {
+		t.Error("a link: no error")
 	}
 }
