@@ -190,7 +190,7 @@ func TestRealMetadata(t *testing.T) {
 		{"amazon2018/Magazine_Subscriptions/meta_Magazine_Subscriptions.ncloud.json.gz", magazineCounts()},
 		{"amazon2018/Magazine_Subscriptions/meta_Magazine_Subscriptions.kevincakey.json.gz", magazineCounts()},
 	} {
-		items, report, err := readMetadata(t, Metadata{Thumbnails: "original"}, realData(t, c.file))
+		items, report, err := readMetadata(t, Metadata{Thumbnails: "original"}, stagetest.RealData(t, c.file))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -194,7 +194,7 @@ func TestRealReviews(t *testing.T) {
 			tables.Interaction{User: "A5QQOOZJOVPSF", Item: "B00005N7P0", Rating: 4, Timestamp: 1393372800, Row: 1},
 		},
 	} {
-		got, report, err := readReviews(t, 0, realData(t, c.file))
+		got, report, err := readReviews(t, 0, stagetest.RealData(t, c.file))
 		if err != nil {
 			t.Fatal(err)
 		}

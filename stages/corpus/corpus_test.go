@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -354,25 +353,6 @@ func checkLargest(t *rapid.T, c Corpus, rows []tables.Interaction, out outcome) 
 	}
 }
 
-// realData is the path of a file of the real data, which are beside the
-// repository or where PRISMFLOW_TESTDATA says. The test skips without them.
-func realData(t testing.TB, name string) string {
-	t.Helper()
-	dir := os.Getenv("PRISMFLOW_TESTDATA")
-	for up := "."; dir == ""; up = filepath.Join(up, "..") {
-		if _, err := os.Stat(filepath.Join(up, "go.mod")); err == nil {
-			dir = filepath.Join(up, "..", "shared", "data")
-		} else if len(up) > 60 {
-			t.Fatal("no go.mod above the test")
-		}
-	}
-	path := filepath.Join(dir, filepath.FromSlash(name))
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("the real data are not there: %v", err)
-	}
-	return path
-}
-
 // fromRaw makes a corpus of raw files.
 func fromRaw(t testing.TB, c Corpus, reviews, metadata string) outcome {
 	t.Helper()
@@ -396,9 +376,9 @@ func fromRaw(t testing.TB, c Corpus, reviews, metadata string) outcome {
 
 func TestRealMagazines(t *testing.T) {
 	const dir = "amazon2018/Magazine_Subscriptions/"
-	reviews := realData(t, dir+"Magazine_Subscriptions_5.json.gz")
+	reviews := stagetest.RealData(t, dir+"Magazine_Subscriptions_5.json.gz")
 	for _, metadata := range []string{"meta_Magazine_Subscriptions.ncloud.json.gz", "meta_Magazine_Subscriptions.kevincakey.json.gz"} {
-		metadata = realData(t, dir+metadata)
+		metadata = stagetest.RealData(t, dir+metadata)
 		checkReport(t, fromRaw(t, Corpus{MinCore: 1}, reviews, metadata), map[string]float64{
 			"interactions_before": 2375, "users_before": 348, "items_before": 157, "below_rating": 0, "out_of_range": 0,
 			"duplicates": 73, "kcore_rounds": 0, "kcore_removed": 0, "interactions": 2302, "users": 348, "items": 157,
@@ -413,7 +393,7 @@ func TestRealMagazines(t *testing.T) {
 }
 
 func TestRealDigitalMusic(t *testing.T) {
-	reviews, metadata := realData(t, "amazon2014/reviews_Digital_Music_5.json.gz"), realData(t, "amazon2014/meta_Digital_Music.json.gz")
+	reviews, metadata := stagetest.RealData(t, "amazon2014/reviews_Digital_Music_5.json.gz"), stagetest.RealData(t, "amazon2014/meta_Digital_Music.json.gz")
 	all := fromRaw(t, Corpus{MinCore: 1}, reviews, metadata)
 	checkReport(t, all, map[string]float64{
 		"interactions_before": 6908, "users_before": 2490, "items_before": 382, "below_rating": 0, "out_of_range": 0,

@@ -2,8 +2,6 @@ package evaluate
 
 import (
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -68,17 +66,6 @@ func stage(t *testing.T, model []tables.ModelPart, rows []tables.Split) *Evaluat
 	}
 }
 
-func torchEnv(t *testing.T) *stages.Env {
-	torchtest.Open(t) // skips where there is none
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := stagetest.Env(t)
-	env.Torch = gotorch.Options{CacheDir: filepath.Join(cache, "prismflow", "torch"), Getenv: os.Getenv}
-	return env
-}
-
 type outcome struct {
 	Metrics []tables.Metric
 	Ranks   []tables.Rank
@@ -94,7 +81,7 @@ func run(t *testing.T, e *Evaluate, env *stages.Env) outcome {
 }
 
 func TestEveryUserIsRankedByEveryModel(t *testing.T) {
-	env := torchEnv(t)
+	env := stagetest.TorchEnv(t)
 	e := stage(t, untrained(t, asItIs), users())
 	e.Splits = []string{"valid", "test"}
 	got := run(t, e, env)
@@ -139,7 +126,7 @@ func recomputed(ranks []tables.Rank, m tables.Metric) float64 {
 
 func TestSameInputsSameMetrics(t *testing.T) {
 	model := untrained(t, asItIs)
-	first, second := run(t, stage(t, model, users()), torchEnv(t)), run(t, stage(t, model, users()), torchEnv(t))
+	first, second := run(t, stage(t, model, users()), stagetest.TorchEnv(t)), run(t, stage(t, model, users()), stagetest.TorchEnv(t))
 	if diff := cmp.Diff(first, second); diff != "" {
 		t.Error(diff)
 	}
@@ -151,7 +138,7 @@ func TestConstantScoresFindNothing(t *testing.T) {
 			clear(tensor.Values)
 		}
 	}
-	for _, m := range run(t, stage(t, untrained(t, blank), users()), torchEnv(t)).Metrics {
+	for _, m := range run(t, stage(t, untrained(t, blank), users()), stagetest.TorchEnv(t)).Metrics {
 		if m.Model == prismName && m.K < 5 && m.Value != 0 {
 			t.Errorf("%s@%d of a model that says nothing is %v, want 0", m.Metric, m.K, m.Value)
 		}
@@ -175,7 +162,7 @@ func TestWhatCannotBeRankedIsAnError(t *testing.T) {
 	} {
 		stagetest.Result(t, &e.Metrics)
 		stagetest.Result(t, &e.Ranks)
-		if err := e.Run(t.Context(), torchEnv(t)); err == nil || !strings.Contains(err.Error(), want) {
+		if err := e.Run(t.Context(), stagetest.TorchEnv(t)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error with %q", err, want)
 		} else {
 			t.Log(err)

@@ -147,25 +147,6 @@ func TestNamesLeadBackToTheFile(t *testing.T) {
 	})
 }
 
-// realData is the path of a file of the real data, which are beside the
-// repository or where PRISMFLOW_TESTDATA says. The test skips without them.
-func realData(t testing.TB, name string) string {
-	t.Helper()
-	dir := os.Getenv("PRISMFLOW_TESTDATA")
-	for up := "."; dir == ""; up = filepath.Join(up, "..") {
-		if _, err := os.Stat(filepath.Join(up, "go.mod")); err == nil {
-			dir = filepath.Join(up, "..", "shared", "data")
-		} else if len(up) > 60 {
-			t.Fatal("no go.mod above the test")
-		}
-	}
-	path := filepath.Join(dir, filepath.FromSlash(name))
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("the real data are not there: %v", err)
-	}
-	return path
-}
-
 func TestRealSequences(t *testing.T) {
 	for _, c := range []struct {
 		file                       string
@@ -177,7 +158,7 @@ func TestRealSequences(t *testing.T) {
 	} {
 		want := map[string]float64{"users": c.users, "items": c.items, "interactions": c.interactions}
 		for _, ids := range []string{"sorted", "as_given"} {
-			out, err := runOn(t, ids, realData(t, c.file))
+			out, err := runOn(t, ids, stagetest.RealData(t, c.file))
 			if err != nil {
 				t.Fatal(err)
 			}

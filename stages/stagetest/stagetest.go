@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/prismflow/prismflow/artifacts/table"
+	"github.com/prismflow/prismflow/model/gotorch/torchtest"
 	"github.com/prismflow/prismflow/stages"
 )
 
@@ -26,6 +27,16 @@ func Env(t testing.TB) *stages.Env {
 		Resume:  t.TempDir(),
 		Log:     zerolog.New(zerolog.NewTestWriter(t)),
 	}
+}
+
+// TorchEnv is an environment in which libtorch is found. The test skips where
+// there is none.
+func TorchEnv(t testing.TB) *stages.Env {
+	t.Helper()
+	torchtest.Open(t)
+	env := Env(t)
+	env.Torch = torchtest.Options()
+	return env
 }
 
 // Table is an input that holds rows.

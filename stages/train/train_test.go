@@ -3,8 +3,6 @@ package train
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -61,17 +59,6 @@ func smallStage(t *testing.T, split []tables.Split, features []tables.Features) 
 	return p
 }
 
-func torchEnv(t *testing.T) *stages.Env {
-	torchtest.Open(t) // skips where there is none
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := stagetest.Env(t)
-	env.Torch = gotorch.Options{CacheDir: filepath.Join(cache, "prismflow", "torch"), Getenv: os.Getenv}
-	return env
-}
-
 type outcome struct {
 	Parts   []tables.ModelPart
 	History []tables.Epoch
@@ -92,7 +79,7 @@ func TestTrainWritesAModelThatLoads(t *testing.T) {
 		modalities int
 	}{"items alone": {nil, 0}, "texts alone": {described(false), 1}, "pictures and texts": {described(true), 2}} {
 		t.Run(name, func(t *testing.T) {
-			env := torchEnv(t)
+			env := stagetest.TorchEnv(t)
 			var metrics []map[string]any
 			env.OnMetrics = func(values map[string]any) { metrics = append(metrics, values) }
 			got := run(t, smallStage(t, cycle(), tc.features), env)
@@ -116,9 +103,9 @@ func TestTrainWritesAModelThatLoads(t *testing.T) {
 }
 
 func TestSameInputsSameOutputsAndKilledStageToo(t *testing.T) {
-	whole := run(t, smallStage(t, cycle(), described(true)), torchEnv(t))
+	whole := run(t, smallStage(t, cycle(), described(true)), stagetest.TorchEnv(t))
 
-	env := torchEnv(t)
+	env := stagetest.TorchEnv(t)
 	ctx, kill := context.WithCancel(t.Context())
 	env.OnProgress = func(done, _ int64, _ string) {
 		if done == 6 {
@@ -139,12 +126,12 @@ func TestSameInputsSameOutputsAndKilledStageToo(t *testing.T) {
 
 func TestTestAnswersDoNotChangeTheModel(t *testing.T) {
 	split := cycle()
-	before := run(t, smallStage(t, split, described(true)), torchEnv(t))
+	before := run(t, smallStage(t, split, described(true)), stagetest.TorchEnv(t))
 	for i := range split {
 		split[i].Test = []int32{1 + split[i].Test[0]%19}
 	}
 	split[0].Test = []int32{20}
-	after := run(t, smallStage(t, split, described(true)), torchEnv(t))
+	after := run(t, smallStage(t, split, described(true)), stagetest.TorchEnv(t))
 	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("other test answers give another model:\n%s", diff)
 	}
@@ -165,7 +152,7 @@ func TestBrokenInputsAreErrors(t *testing.T) {
 	} {
 		stagetest.Result(t, &p.Model)
 		stagetest.Result(t, &p.History)
-		err := p.Run(t.Context(), torchEnv(t))
+		err := p.Run(t.Context(), stagetest.TorchEnv(t))
 		if err == nil {
 			t.Errorf("%s: no error", name)
 			continue

@@ -1,4 +1,4 @@
-package amazon
+package stagetest
 
 import (
 	"os"
@@ -6,13 +6,14 @@ import (
 	"testing"
 )
 
-// realData is the path of a file of the real data, which are beside the
-// repository or where PRISMFLOW_TESTDATA says. The test skips without them.
-func realData(t testing.TB, name string) string {
+// RealData is the path of a file of the real data, which are in the directory
+// PRISMFLOW_TESTDATA or in shared/data beside the repository. The test skips
+// where they are not.
+func RealData(t testing.TB, name string) string {
 	t.Helper()
 	dir := os.Getenv("PRISMFLOW_TESTDATA")
 	if dir == "" {
-		dir = besideRepository(t)
+		dir = filepath.Join(repository(t), "..", "shared", "data")
 	}
 	path := filepath.Join(dir, filepath.FromSlash(name))
 	if _, err := os.Stat(path); err != nil {
@@ -21,7 +22,8 @@ func realData(t testing.TB, name string) string {
 	return path
 }
 
-func besideRepository(t testing.TB) string {
+// repository is the directory of go.mod above the test.
+func repository(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
 	if err != nil {
@@ -29,7 +31,7 @@ func besideRepository(t testing.TB) string {
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return filepath.Join(dir, "..", "shared", "data")
+			return dir
 		}
 		if filepath.Dir(dir) == dir {
 			t.Fatal("no go.mod above the test")
