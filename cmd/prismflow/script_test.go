@@ -54,6 +54,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ran": scriptRan, "exits": scriptExits, "tamper": scriptTamper, "tamper-blob": scriptTamperBlob,
 			"table": scriptTable, "replace": scriptReplace, "wait-for": scriptWaitFor, "scrub": scriptScrub,
+			"executed": scriptExecuted, "retitle": scriptRetitle,
 		},
 		Condition:     scriptCondition,
 		UpdateScripts: *update,

@@ -6,49 +6,13 @@ import (
 	"encoding/json"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/prismflow/prismflow/model/gotorch/torchtest"
 	"github.com/prismflow/prismflow/stages/engine"
 )
-
-// TestRealData takes real raw files to metrics, as a person would. The files
-// are those of PRISMFLOW_TESTDATA, or of ../shared/data beside the repository.
-func TestRealData(t *testing.T) {
-	data := os.Getenv("PRISMFLOW_TESTDATA")
-	if data == "" {
-		data = filepath.Join("..", "..", "..", "shared", "data")
-	}
-	data, err := filepath.Abs(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(data, "amazon2018")); err != nil {
-		t.Skipf("the real data are not there: %v", err)
-	}
-	torchtest.Open(t) // for its reason to skip, and so that the shim is built once
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/realdata",
-		Setup: func(env *testscript.Env) error {
-			for name, value := range map[string]string{
-				"HOME": filepath.Join(env.WorkDir, ".home"), "USER": "tester", "DATA": data,
-				"PRISMFLOW_CACHE": filepath.Join(env.WorkDir, ".cache"), "LIBTORCH": os.Getenv("LIBTORCH"),
-				"XDG_CACHE_HOME": torchtest.Options().CacheDir,
-			} {
-				env.Setenv(name, value)
-			}
-			return nil
-		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"executed": scriptExecuted, "retitle": scriptRetitle,
-		},
-	})
-}
 
 // scriptExecuted checks which stages the last `run --json` executed; all others
 // were to come from the cache.
