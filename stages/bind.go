@@ -241,7 +241,7 @@ func (p Param) check(v any) string {
 		return ""
 	}
 	if text, ok := v.(string); ok && p.Enum != nil && !slices.Contains(p.Enum, text) {
-		return fmt.Sprintf("%q is not one of %s%s", text, strings.Join(p.Enum, ", "), Suggest(text, p.Enum))
+		return fmt.Sprintf("%.100q is not one of %s%s", text, strings.Join(p.Enum, ", "), Suggest(text, p.Enum))
 	}
 	if x, ok := number(v); ok {
 		if p.Min != nil && x < *p.Min {
@@ -281,7 +281,7 @@ func sortedKeys[V any](m map[string]V) []string {
 func describe(v any) string {
 	switch v := v.(type) {
 	case string:
-		return fmt.Sprintf("the string %q", v)
+		return fmt.Sprintf("the string %.100q", v)
 	case int64, float64:
 		return fmt.Sprintf("the number %v", v)
 	case bool:

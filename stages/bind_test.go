@@ -76,6 +76,14 @@ func TestBindReportsEveryProblem(t *testing.T) {
 	}
 }
 
+func TestProblemsAreShort(t *testing.T) {
+	huge := strings.Repeat("x", 1_000_000)
+	_, problems := bindSample(t, map[string]any{"source": "x", "count": huge, "mode": huge, "rows": huge})
+	if len(problems) != 3 || len(strings.Join(problems, "")) > 1000 {
+		t.Errorf("%d problems of %d bytes", len(problems), len(strings.Join(problems, "")))
+	}
+}
+
 func TestSourceMayBeAStage(t *testing.T) {
 	stage, problems := bindSample(t, map[string]any{"source": "other.file", "count": int64(1)})
 	if problems != nil {

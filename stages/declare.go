@@ -6,8 +6,6 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-
-	"github.com/prismflow/prismflow/artifacts"
 )
 
 // Runner is what a declared stage struct does.
@@ -223,27 +221,6 @@ func (f declaredField) pinName() string {
 	return f.name + "_sha256"
 }
 
-// declared is a configured stage of a declared kind.
-type declared struct {
-	kind    string
-	version int
-	runner  Runner
-	target  reflect.Value // the struct
-	fields  []declaredField
-
-	params  map[string]any // keyed, resolved
-	inputs  []Input
-	sources []SourceSpec
-}
-
-func (d *declared) Request() artifacts.Request {
-	return artifacts.Request{Kind: d.kind, Version: d.version, Params: d.params}
-}
-func (d *declared) Inputs() []Input       { return d.inputs }
-func (d *declared) Sources() []SourceSpec { return d.sources }
-
-func (d *declared) Outputs() []Port { return outputPorts(d.target.Type(), d.fields) }
-
 func outputPorts(t reflect.Type, fields []declaredField) []Port {
 	var ports []Port
 	for _, f := range fields {
@@ -266,20 +243,4 @@ func inputPorts(t reflect.Type, fields []declaredField) []Port {
 		ports = append(ports, Port{Name: f.name, Doc: f.doc, Optional: f.optional, Schema: schema})
 	}
 	return ports
-}
-
-// Run points the struct's ports at env's files and runs it.
-func (d *declared) Run(ctx context.Context, env *Env) error {
-	for _, f := range d.fields {
-		pointer := d.target.Field(f.index).Addr().Interface()
-		switch f.role {
-		case roleInput:
-			pointer.(inputField).attachInput(env.Inputs[f.name])
-		case roleOutput:
-			pointer.(outputField).attachOutput(env.Outputs[f.name], func(o artifacts.Output) { env.wrote(f.name, o) })
-		case roleSource:
-			pointer.(sourceField).attachSource(env.Sources[f.name])
-		}
-	}
-	return d.runner.Run(ctx, env)
 }

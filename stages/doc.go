@@ -1,5 +1,5 @@
-// Package stages says what a stage is, names what it was asked for by a key,
-// and runs it or reuses its result.
+// Package stages says what a stage is: its inputs, outputs and parameters, what
+// of them decides its result, and its code.
 //
 // A stage kind is declared once, by a Go struct whose fields are its inputs,
 // outputs and parameters; documentation, validation, keys and wiring are all
@@ -18,7 +18,7 @@
 // The row type of an input is the set of columns that the stage reads, and only
 // those columns' digests enter its key.
 //
-// The package does not parse pipeline files, does not schedule (dag does), does
-// not store (artifacts does), and knows no kind by name: the families are its
+// The package does not parse pipeline files, does not run stages or reuse their
+// results (stages/engine does), does not store (artifacts does), and knows no kind by name: the families are its
 // subpackages, and stages/kinds lists them.
 package stages

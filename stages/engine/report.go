@@ -42,7 +42,6 @@ type OutputReport struct {
 // States that only `status` knows.
 const (
 	StateFresh        = "fresh"         // the result is in the cache
-	StateRemote       = "remote"        // the result can be had from a remote
 	StateStale        = "stale"         // the stage would run
 	StateUnknown      = "unknown"       // behind a stale stage
 	StateMissingInput = "missing-input" // a file that it reads is not there

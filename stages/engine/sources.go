@@ -14,8 +14,8 @@ import (
 	"github.com/prismflow/prismflow/stages"
 )
 
-// ErrMissingInput says that a file which a stage names is not there.
-var ErrMissingInput = errors.New("no such file")
+// errMissingInput says that a file which a stage names is not there.
+var errMissingInput = errors.New("no such file")
 
 // A resolvedSource is the files that a source parameter names right now.
 type resolvedSource struct {
@@ -66,7 +66,7 @@ func (s *sourceResolver) addLocal(ctx context.Context, r *resolvedSource, text, 
 	for _, path := range paths {
 		digest, stamp, err := s.hasher.Digest(ctx, path)
 		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s: %w", path, ErrMissingInput)
+			return fmt.Errorf("%s: %w", path, errMissingInput)
 		}
 		if err != nil {
 			return err
@@ -115,7 +115,7 @@ func localPaths(text, base string, directories bool) ([]string, error) {
 	case err == nil:
 		return []string{path}, nil // also a file whose name has a * in it
 	case !strings.ContainsAny(text, "*?["):
-		return nil, fmt.Errorf("%s: %w", path, ErrMissingInput)
+		return nil, fmt.Errorf("%s: %w", path, errMissingInput)
 	}
 	if !filepath.IsAbs(text) {
 		path = filepath.Join(globEscaper.Replace(base), text)
@@ -129,7 +129,7 @@ func localPaths(text, base string, directories bool) ([]string, error) {
 		return err != nil || !info.Mode().IsRegular()
 	})
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("%s matches nothing: %w", absolute(text, base), ErrMissingInput)
+		return nil, fmt.Errorf("%s matches nothing: %w", absolute(text, base), errMissingInput)
 	}
 	slices.Sort(paths)
 	return paths, nil
@@ -150,7 +150,7 @@ func filesBelow(dir string) ([]string, error) {
 		return err
 	})
 	if err == nil && len(paths) == 0 {
-		err = fmt.Errorf("%s has no files in it: %w", dir, ErrMissingInput)
+		err = fmt.Errorf("%s has no files in it: %w", dir, errMissingInput)
 	}
 	return paths, err
 }

@@ -73,7 +73,7 @@ func (e *Engine) stageStatus(ctx context.Context, spec stages.Spec, forced bool,
 	case errors.Is(err, errNotFetched):
 		report.State, report.Reason = StateStale, err.Error()
 		return report, nil, nil
-	case errors.Is(err, ErrMissingInput):
+	case errors.Is(err, errMissingInput):
 		report.State, report.Reason = StateMissingInput, err.Error()
 		return report, nil, nil
 	case err != nil:
@@ -122,57 +122,4 @@ func unknownNeeds(spec stages.Spec, results map[string]map[string]artifacts.Outp
 		}
 	}
 	return waits
-}
-
-// hitReason says why a stage need not run.
-func (e *Engine) hitReason(ctx context.Context, stage string, key artifacts.Key, request artifacts.Request) string {
-	last, ok := e.history.Stages[stage]
-	switch {
-	case !ok:
-		return "in the cache already"
-	case last.Key == key:
-		return "unchanged"
-	}
-	if d := e.sinceLast(ctx, stage, request); len(d) > 0 {
-		return "computed before; since the last run: " + sentence(d)
-	}
-	return "computed before"
-}
-
-// missReason says why a stage has to run.
-func (e *Engine) missReason(ctx context.Context, stage string, key artifacts.Key, request artifacts.Request, miss error) string {
-	last, ok := e.history.Stages[stage]
-	var m *artifacts.Miss
-	unusable := miss != nil && !(errors.As(miss, &m) && m.Err == nil)
-	switch {
-	case unusable:
-		return "the cached result cannot be used: " + reasonOf(miss)
-	case !ok:
-		return "never run"
-	case last.Key == key && last.Manifest != nil:
-		return "the last result was not kept"
-	case last.Key == key:
-		return "its result is no longer in the cache"
-	}
-	if d := e.sinceLast(ctx, stage, request); len(d) > 0 {
-		return sentence(d)
-	}
-	return "it differs from the last run, whose record is no longer in the cache"
-}
-
-func reasonOf(miss error) string {
-	var m *artifacts.Miss
-	if errors.As(miss, &m) {
-		return m.Reason
-	}
-	return miss.Error()
-}
-
-// sinceLast is how a request differs from that of the stage's last run.
-func (e *Engine) sinceLast(ctx context.Context, stage string, request artifacts.Request) []Difference {
-	manifest, err := e.LastManifest(ctx, stage)
-	if err != nil {
-		return nil
-	}
-	return differences(manifest.Request, request)
 }

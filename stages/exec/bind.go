@@ -261,6 +261,10 @@ func (b *binder) argv() {
 			b.problem("command", "%s", message)
 		}
 	}
+	if placeholder.MatchString(b.command.argv[0]) {
+		b.problem("command", "the program must be a name or a path, not a placeholder: let a shell run it, [\"sh\", %q]", b.command.argv[0])
+		return
+	}
 	b.program()
 }
 

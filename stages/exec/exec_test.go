@@ -166,6 +166,15 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+func TestProgramIsNoPlaceholder(t *testing.T) {
+	_, problems := bound(t, t.TempDir(), map[string]any{
+		"command": list("{param.tool}"), "outputs": map[string]any{"o": "file"}, "params": map[string]any{"tool": "sh"},
+	}, nil)
+	if len(problems) != 1 || !strings.Contains(problems[0], "not a placeholder") {
+		t.Errorf("problems %q", problems)
+	}
+}
+
 func TestExpand(t *testing.T) {
 	value := func(kind, name string) string { return "<" + kind + " " + name + ">" }
 	for in, want := range map[string]string{
