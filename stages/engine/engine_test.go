@@ -30,9 +30,6 @@ type lengthRow struct {
 	Length int64 `arrow:"length"`
 }
 
-// executions counts how often each kind's code ran.
-type executions map[string]*atomic.Int64
-
 type readStage struct {
 	Source stages.Source   `stage:"source" doc:"lines"`
 	Rows   stages.Out[row] `stage:"rows" doc:"rows"`
@@ -142,7 +139,6 @@ type world struct {
 	unit    int64
 	workers int64
 	names   [4]string
-	refresh bool
 }
 
 func newWorld(t *testing.T) *world {
