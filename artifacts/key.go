@@ -35,7 +35,7 @@ type Request struct {
 	Kind    string                       `json:"kind"`
 	Version int                          `json:"version"`
 	Params  map[string]any               `json:"params,omitempty"`
-	Inputs  map[string]map[string]Digest `json:"inputs,omitempty"` // input → column it reads → digest; column "" is a whole plain file
+	Inputs  map[string]map[string]Digest `json:"inputs,omitempty"` // input → column it reads → digest; column "" is a whole plain file, or the order of the columns where that is seen
 	Files   map[string][]FileDigest      `json:"files,omitempty"`  // file parameter → its files in order
 }
 

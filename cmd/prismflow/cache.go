@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/stages/engine"
 )
 
 const cacheDoc = `The cache holds every result by what it was computed from. It may be removed at
@@ -199,7 +200,9 @@ type gcReport struct {
 	Format int  `json:"format"`
 	DryRun bool `json:"dry_run"`
 	disk.GCReport
-	Runs []leaseReport `json:"runs_in_progress"`
+	Records     int           `json:"records"`     // of past runs, removed with --max-age
+	Checkpoints int           `json:"checkpoints"` // of trainings that nobody took up again, likewise
+	Runs        []leaseReport `json:"runs_in_progress"`
 }
 
 func newCacheGCCommand(s *streams) *cobra.Command {
@@ -209,7 +212,9 @@ func newCacheGCCommand(s *streams) *cobra.Command {
 		Short: "Remove what was used longest ago",
 		Long: `Gc removes results that were not used for longer than --max-age, and those used
 longest ago until the rest is no larger than --max-size; without either only
-what no result refers to. What a run in progress needs always stays.`,
+what no result refers to. With --max-age, records and checkpoints of runs that
+are older go as well. What a run in progress needs always stays, and so do files
+downloaded from URLs that were used within --max-age (30 days if it is not set).`,
 		Example: "  prismflow cache gc --max-size 20GiB\n  prismflow cache gc --max-age 30d --dry-run",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runCacheGC(cmd.Context(), o, s) },
@@ -237,7 +242,7 @@ func runCacheGC(ctx context.Context, o gcOptions, s *streams) error {
 	}
 	defer store.Close()
 	report := gcReport{Format: 1, DryRun: o.dryRun, Runs: []leaseReport{}}
-	if report.GCReport, err = store.GC(ctx, options); err != nil {
+	if err := report.collect(ctx, store, options); err != nil {
 		return cacheError{fmt.Errorf("collecting garbage in %s: %w", store.Dir(), err)}
 	}
 	for _, lease := range report.Leases {
@@ -250,6 +255,34 @@ func runCacheGC(ctx context.Context, o gcOptions, s *streams) error {
 	return nil
 }
 
+// downloadsStay is how long a download that nothing used stays when no age is
+// given: no result refers to it, but losing it costs the next run a download.
+const downloadsStay = 30 * 24 * time.Hour
+
+// collect removes what options let go.
+func (r *gcReport) collect(ctx context.Context, store *disk.Store, options disk.GCOptions) error {
+	age := options.MaxAge
+	if age == 0 {
+		age = downloadsStay
+	}
+	before := time.Now().Add(-age)
+	var err error
+	if options.PinnedBlobs, err = engine.Downloads(store.StateDir(), before); err != nil {
+		return err
+	}
+	if r.GCReport, err = store.GC(ctx, options); err != nil {
+		return err
+	}
+	if options.MaxAge == 0 || options.DryRun {
+		return nil
+	}
+	if r.Records, err = engine.RemoveRecords(store, before); err != nil {
+		return err
+	}
+	r.Checkpoints, err = engine.RemoveCheckpoints(ctx, store, before)
+	return err
+}
+
 func writeGC(to stream, report gcReport) {
 	verb := "removed"
 	if report.DryRun {
@@ -257,6 +290,9 @@ func writeGC(to stream, report gcReport) {
 	}
 	to.printf("%s %s, %s (%s), %s\n", verb, count(report.Actions, "result"), count(report.Blobs, "blob"),
 		byteSize(report.Bytes), count(report.Temps, "unfinished file"))
+	if report.Records+report.Checkpoints > 0 {
+		to.printf("removed %s of runs, %s\n", count(report.Records, "record"), count(report.Checkpoints, "checkpoint"))
+	}
 	to.printf("%s, %s (%s) stay\n", count(report.KeptActions, "result"), count(report.KeptBlobs, "blob"), byteSize(report.KeptBytes))
 	for _, run := range report.Runs {
 		to.printf("run %s is in progress: what it uses stays\n", run.Name)

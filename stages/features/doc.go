@@ -6,8 +6,8 @@
 //	images = "synthetic.images"
 //
 // features.hashed needs no pretrained weights: it hashes n-grams of the text
-// and histograms of the picture. features.shuffled gives every item the vectors
-// of another, for the ablation that a gain must not survive.
+// and histograms of the picture. features.shuffled deals the vectors out to
+// the items anew, for the ablation that a gain must not survive.
 //
 // The package does not encode with neural networks, and it does not fetch
 // pictures.

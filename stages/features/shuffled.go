@@ -14,12 +14,12 @@ const shuffledVersion = 1
 type Shuffled struct {
 	Features stages.In[tables.Features]  `stage:"features" doc:"features of the items"`
 	Seed     int64                       `stage:"seed" default:"1" min:"0" doc:"of the permutation"`
-	Out      stages.Out[tables.Features] `stage:"shuffled" doc:"the same vectors, each with another item"`
+	Out      stages.Out[tables.Features] `stage:"shuffled" doc:"the same vectors, dealt out to the items anew"`
 }
 
 func shuffledKind() stages.Kind {
 	return stages.Declare[Shuffled]("features.shuffled", shuffledVersion,
-		"the same features, each with another item: the ablation that a gain must not survive").WithDoc(`
+		"the same features dealt out to the items anew: the ablation that a gain must not survive").WithDoc(`
 The vectors and masks are permuted among the items by one random permutation for
 all modalities together. Their distribution stays as it was; what they say about
 their items is gone. A model that is as good with these features as with the
