@@ -414,7 +414,7 @@ func TestEscapes(t *testing.T) {
 
 // TestPaths checks what each path is relative to.
 func TestPaths(t *testing.T) {
-	const work = "/work/dir"
+	const work = "/base/dir"
 	for _, test := range []struct {
 		name, source string
 		given        map[string]string
@@ -454,7 +454,7 @@ func TestPaths(t *testing.T) {
 func TestPathsInTables(t *testing.T) {
 	path := write(t, "[params]\nf = \"\"\nt = \"\"\n"+oneStage+"[stages.run]\nkind = \"exec\"\ncommand = [\"true\"]\noutputs = { o = \"arrow\" }\n"+
 		"inputs = { own = \"file:own.txt\", given = \"file:${params.f}\", table = \"${params.t}\" }\n")
-	p, err := Load(path, Options{Registry: toys(t), Params: map[string]string{"f": "g.txt", "t": "tokens.words"}, WorkDir: "/work/dir"})
+	p, err := Load(path, Options{Registry: toys(t), Params: map[string]string{"f": "g.txt", "t": "tokens.words"}, WorkDir: "/base/dir"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -463,7 +463,7 @@ func TestPathsInTables(t *testing.T) {
 		got = append(got, source.Patterns...)
 	}
 	dir := filepath.Dir(path)
-	if diff := cmp.Diff([]stages.Value{{V: "/work/dir/g.txt", Base: dir}, {V: "own.txt", Base: dir}}, got); diff != "" {
+	if diff := cmp.Diff([]stages.Value{{V: "/base/dir/g.txt", Base: dir}, {V: "own.txt", Base: dir}}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
