@@ -8,7 +8,6 @@ import (
 
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/amazon/pyliteral"
-	"github.com/prismflow/prismflow/stages/lines"
 	"github.com/prismflow/prismflow/stages/tables"
 )
 
@@ -161,44 +160,24 @@ func (c *itemCounts) report(env *stages.Env) {
 
 // An itemReader turns lines into items.
 type itemReader struct {
-	lines        *lines.Reader
+	rowReader
 	parser       recordParser
 	original     bool
-	bad          badRows
 	item         tables.Item
-	rows         int64
 	junkTitles   int64
 	unreadPrices int64
-	err          error
 }
 
 func newItemReader(ctx context.Context, s *Metadata, env *stages.Env) *itemReader {
 	return &itemReader{
-		lines:    lines.Open(ctx, s.Source.Files(), progress(env)),
-		original: s.Thumbnails == "original",
-		bad:      badRows{allowed: s.MaxBadRows, log: env.Log},
+		rowReader: newRowReader(ctx, s.Source.Files(), env, s.MaxBadRows, "items"),
+		original:  s.Thumbnails == "original",
 	}
 }
 
 // next reads the next row into item.
 func (r *itemReader) next() bool {
-	for r.lines.Next() {
-		if blank(r.lines.Text()) {
-			continue
-		}
-		err := r.parse(r.lines.Text())
-		if err == nil {
-			r.rows++
-			return true
-		}
-		if r.err = r.bad.reject(r.lines, err); r.err != nil {
-			return false
-		}
-	}
-	if r.err = r.lines.Err(); r.err == nil && r.rows == 0 {
-		r.err = noRows("items", r.bad.count)
-	}
-	return false
+	return r.rowReader.next(r.parse)
 }
 
 func (r *itemReader) parse(line []byte) error {

@@ -63,43 +63,23 @@ func (s *Reviews) Run(ctx context.Context, env *stages.Env) error {
 
 // A reviewReader turns lines into interactions.
 type reviewReader struct {
-	lines  *lines.Reader
+	rowReader
 	parser recordParser
-	bad    badRows
 	users  names
 	items  names
 	row    tables.Interaction
-	rows   int64
-	err    error
 }
 
 func newReviewReader(ctx context.Context, files []stages.File, env *stages.Env, maxBad int64) *reviewReader {
 	return &reviewReader{
-		lines: lines.Open(ctx, files, progress(env)),
-		bad:   badRows{allowed: maxBad, log: env.Log},
-		users: names{}, items: names{},
+		rowReader: newRowReader(ctx, files, env, maxBad, "reviews"),
+		users:     names{}, items: names{},
 	}
 }
 
 // next reads the next review into row.
 func (r *reviewReader) next() bool {
-	for r.lines.Next() {
-		if blank(r.lines.Text()) {
-			continue
-		}
-		err := r.parse(r.lines.Text())
-		if err == nil {
-			r.rows++
-			return true
-		}
-		if r.err = r.bad.reject(r.lines, err); r.err != nil {
-			return false
-		}
-	}
-	if r.err = r.lines.Err(); r.err == nil && r.rows == 0 {
-		r.err = noRows("reviews", r.bad.count)
-	}
-	return false
+	return r.rowReader.next(r.parse)
 }
 
 func (r *reviewReader) parse(line []byte) error {

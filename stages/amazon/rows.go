@@ -1,10 +1,12 @@
 package amazon
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/rs/zerolog"
 
+	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/lines"
 )
 
@@ -41,6 +43,42 @@ func hint(line []byte) string {
 		return " (this looks like a web page: was the download refused?)"
 	}
 	return ""
+}
+
+// A rowReader reads the rows of a source line by line and leaves out those bad
+// ones that it may.
+type rowReader struct {
+	lines *lines.Reader
+	bad   badRows
+	what  string // the rows are, for messages
+	rows  int64  // read well
+	err   error  // that ended the reading
+}
+
+func newRowReader(ctx context.Context, files []stages.File, env *stages.Env, maxBad int64, what string) rowReader {
+	return rowReader{lines: lines.Open(ctx, files, progress(env)), bad: badRows{allowed: maxBad, log: env.Log}, what: what}
+}
+
+// next gives the next line that is not blank to parse, until that succeeds. It
+// reports false at the end, and when err says why there is no further.
+func (r *rowReader) next(parse func(line []byte) error) bool {
+	for r.lines.Next() {
+		if blank(r.lines.Text()) {
+			continue
+		}
+		err := parse(r.lines.Text())
+		if err == nil {
+			r.rows++
+			return true
+		}
+		if r.err = r.bad.reject(r.lines, err); r.err != nil {
+			return false
+		}
+	}
+	if r.err = r.lines.Err(); r.err == nil && r.rows == 0 {
+		r.err = noRows(r.what, r.bad.count)
+	}
+	return false
 }
 
 // noRows is the error about a source of nothing but bad or blank lines.
