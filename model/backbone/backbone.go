@@ -29,6 +29,28 @@ type Backbone interface {
 	ScoreRange(states *gotorch.Tensor, first, count int64) *gotorch.Tensor
 }
 
+// A Regularizer is a backbone with a loss of its own beside that of the scores.
+type Regularizer interface {
+	// Regularization is that loss, weighted, for each state [n, size] with its
+	// target and one negative, int64 [n] each: [n].
+	Regularization(states, targets, negatives *gotorch.Tensor) *gotorch.Tensor
+}
+
+// A Paired backbone learns from a sequence together with another of the same
+// intent, and finds the intents itself, once an epoch.
+type Paired interface {
+	// Cluster assigns each of the training examples to an intent by its newest
+	// state, [examples, size]: the intents, from 0, in the order of the rows.
+	Cluster(states *gotorch.Tensor) []int32
+	// PairLoss is the weighted loss, one number, of n sequences' newest states
+	// [n, size] with their targets, int64 [n], and the newest states [n, size] of
+	// their partners. noise gives the unit-normal values that it draws.
+	PairLoss(states, targets, partners *gotorch.Tensor, noise Noise) *gotorch.Tensor
+}
+
+// Noise gives unit-normal values of a shape.
+type Noise func(shape ...int64) *gotorch.Tensor
+
 // Config is the shape of a backbone.
 type Config struct {
 	Rows             int // of the item table: padding, items, and what else is there
@@ -42,6 +64,9 @@ type Config struct {
 	// large number instead of leaving out, as the published code does. Only
 	// what padding places compute depends on it.
 	Reference bool
+
+	STOSA   STOSA   // read by stosa alone
+	InDiRec InDiRec // read by indirec alone
 }
 
 var constructors = []struct {

@@ -40,6 +40,9 @@ type Config struct {
 	Dropout          float64 `json:"dropout"`
 	DropoutAttention float64 `json:"dropout_attention"`
 
+	STOSA   backbone.STOSA   `json:"stosa"`   // read by that backbone alone
+	InDiRec backbone.InDiRec `json:"indirec"` // read by that backbone alone
+
 	Modalities       []Modality `json:"modalities"` // none: the backbone alone
 	ExpertHidden     int        `json:"expert_hidden"`
 	GateHidden       int        `json:"gate_hidden"`
@@ -63,6 +66,7 @@ func Default() Config {
 	return Config{
 		Backbone: backbone.SASRecName, Mode: Causal,
 		Hidden: 64, Layers: 2, Heads: 2, MaxLength: 50, Dropout: 0.5, DropoutAttention: 0.5,
+		STOSA: backbone.DefaultSTOSA(), InDiRec: backbone.DefaultInDiRec(),
 		ExpertHidden: 128, GateHidden: 128, GateDropout: 0.3, GateTemperature: 0.7,
 		LambdaSynergy: DefaultLambda, LambdaRedundancy: DefaultLambda, Margin: 1,
 	}
@@ -96,6 +100,7 @@ func (c Config) backbone() backbone.Config {
 	return backbone.Config{
 		Rows: c.Rows(), Hidden: c.Hidden, Layers: c.Layers, Heads: c.Heads, MaxLength: c.MaxLength,
 		Dropout: c.Dropout, DropoutAttention: c.DropoutAttention, Reference: c.Mode == Reference,
+		STOSA: c.STOSA, InDiRec: c.InDiRec,
 	}
 }
 

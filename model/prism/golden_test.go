@@ -139,7 +139,7 @@ func (g golden) batch(s *gotorch.Session, c Config) *backbone.Batch {
 }
 
 // noise replays the noise of one step.
-func (g golden) noise(s *gotorch.Session, step int) Noise {
+func (g golden) noise(s *gotorch.Session, step int) backbone.Noise {
 	next := 0
 	return func(shape ...int64) *gotorch.Tensor {
 		name := "step" + string(rune('0'+step)) + ".noise.0" + string(rune('0'+next))

@@ -1,6 +1,7 @@
 package prism
 
 import (
+	"github.com/prismflow/prismflow/model/backbone"
 	"github.com/prismflow/prismflow/model/gotorch"
 )
 
@@ -62,13 +63,10 @@ func synergy(m masked) *gotorch.Tensor {
 	return sum.Div(float64(len(m.replaced))).Mean()
 }
 
-// Noise gives unit-normal values of a shape.
-type Noise func(shape ...int64) *gotorch.Tensor
-
 // replacement stands for a modality that an expert is not to see. In mode
 // reference it is unit-normal noise; else noise with the mean and the deviation
 // that each component has over the batch, so that it comes from the same space.
-func (c Config) replacement(pooled *gotorch.Tensor, noise Noise) *gotorch.Tensor {
+func (c Config) replacement(pooled *gotorch.Tensor, noise backbone.Noise) *gotorch.Tensor {
 	r := noise(pooled.Shape()...)
 	if c.Mode == Reference {
 		return r
@@ -84,7 +82,7 @@ func (c Config) replacement(pooled *gotorch.Tensor, noise Noise) *gotorch.Tensor
 // interaction is the weighted sum of the losses of all experts, or nil when all
 // weights are 0. pooled holds one [n, hidden] for each modality, full what each
 // expert says of them. Noise is drawn expert by expert, modality by modality.
-func (m *Model) interaction(pooled, full []*gotorch.Tensor, noise Noise) *gotorch.Tensor {
+func (m *Model) interaction(pooled, full []*gotorch.Tensor, noise backbone.Noise) *gotorch.Tensor {
 	var total *gotorch.Tensor
 	for i, lambda := range m.config.lambdas() {
 		if lambda == 0 {

@@ -88,8 +88,8 @@ func modalityName(stream int, m *modality) string {
 // Pass says how a batch goes through the model.
 type Pass struct {
 	Mode   nn.Mode
-	Losses bool  // compute Output.Interaction; needs a model that can train
-	Noise  Noise // for Interaction; nil: from the session's generator
+	Losses bool           // compute Output.Interaction; needs a model that can train
+	Noise  backbone.Noise // for Interaction; nil: from the session's generator
 }
 
 // Output is what a batch gives.

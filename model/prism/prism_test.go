@@ -117,7 +117,7 @@ func compareWithLoops(t *testing.T, s *gotorch.Session, m *Model, rows func([]in
 }
 
 // recorded gives always the same noise, and recordedRows the same to loops.
-func recorded(s *gotorch.Session) Noise {
+func recorded(s *gotorch.Session) backbone.Noise {
 	random := rand.New(rand.NewPCG(5, 6))
 	return func(shape ...int64) *gotorch.Tensor {
 		values := make([]float32, shape[0]*shape[1])
