@@ -74,6 +74,7 @@ var constructors = []struct {
 	make func(*gotorch.Session, Config) Backbone
 }{
 	{SASRecName, newSASRec},
+	{STOSAName, newSTOSA},
 }
 
 // Names are the backbones that New makes.

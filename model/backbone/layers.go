@@ -7,7 +7,8 @@ import (
 	"github.com/prismflow/prismflow/model/gotorch/nn"
 )
 
-// Constants of S3-Rec's code, on which PRISM builds.
+// Constants of S3-Rec's code, on which PRISM builds, that SASRec and STOSA have in
+// common.
 const (
 	normEps     = 1e-12
 	feedForward = 4 // inner width of the feed-forward block, in Hidden
@@ -21,6 +22,15 @@ const InitStd = 0.02
 // is built on it: from N(Mean, InitStd²).
 type Weights struct {
 	Mean float64
+}
+
+// WeightsOf is how the model on a backbone is drawn. Only the published code of
+// STOSA, which reference asks for, begins elsewhere than around 0.
+func WeightsOf(backbone string, reference bool) Weights {
+	if backbone == STOSAName && reference {
+		return Weights{Mean: stosaReferenceMean}
+	}
+	return Weights{}
 }
 
 func (w Weights) draw() nn.Init { return nn.Normal(w.Mean, InitStd) }
