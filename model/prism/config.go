@@ -96,6 +96,11 @@ func (c Config) Rows() int {
 	return c.Items + 1
 }
 
+// weights is how the first values are drawn.
+func (c Config) weights() backbone.Weights {
+	return backbone.WeightsOf(c.Backbone, c.Mode == Reference)
+}
+
 func (c Config) backbone() backbone.Config {
 	return backbone.Config{
 		Rows: c.Rows(), Hidden: c.Hidden, Layers: c.Layers, Heads: c.Heads, MaxLength: c.MaxLength,
@@ -158,7 +163,7 @@ func (c Config) ValidateSettings() []error {
 	for _, v := range []struct {
 		name  string
 		value float64
-	}{{"lambda_synergy", c.LambdaSynergy}, {"lambda_redundancy", c.LambdaRedundancy}, {"margin", c.Margin}} {
+	}{{"lambda_synergy", c.LambdaSynergy}, {"lambda_redundancy", c.LambdaRedundancy}, {"margin", c.Margin}, {"pvn_weight", c.STOSA.PVNWeight}} {
 		add(v.value >= 0, "%s = %v: want 0 or more", v.name, v.value)
 	}
 	add(c.GateTemperature > 0, "gate_temperature = %v: want more than 0", c.GateTemperature)

@@ -3,7 +3,6 @@ package prism
 import (
 	"fmt"
 
-	"github.com/prismflow/prismflow/model/backbone"
 	"github.com/prismflow/prismflow/model/gotorch"
 	"github.com/prismflow/prismflow/model/gotorch/nn"
 )
@@ -17,8 +16,8 @@ type expert struct {
 
 func newExpert(s *gotorch.Session, c Config) *expert {
 	return &expert{
-		inner: backbone.NewLinear(s, len(c.Modalities)*c.Hidden, c.ExpertHidden),
-		outer: backbone.NewLinear(s, c.ExpertHidden, c.Hidden),
+		inner: c.weights().Linear(s, len(c.Modalities)*c.Hidden, c.ExpertHidden),
+		outer: c.weights().Linear(s, c.ExpertHidden, c.Hidden),
 	}
 }
 
@@ -41,8 +40,8 @@ type gate struct {
 
 func newGate(s *gotorch.Session, c Config) *gate {
 	return &gate{
-		inner:   backbone.NewLinear(s, (c.Experts()+1)*c.Hidden, c.GateHidden),
-		outer:   backbone.NewLinear(s, c.GateHidden, c.Experts()),
+		inner:   c.weights().Linear(s, (c.Experts()+1)*c.Hidden, c.GateHidden),
+		outer:   c.weights().Linear(s, c.GateHidden, c.Experts()),
 		dropout: nn.Dropout{P: c.GateDropout}, temperature: c.GateTemperature,
 	}
 }

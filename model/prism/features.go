@@ -26,7 +26,7 @@ type modality struct {
 }
 
 func newModality(s *gotorch.Session, c Config, m Modality, f *Features) (*modality, error) {
-	out := &modality{name: m.Name, projection: backbone.NewLinear(s, m.Size, c.Hidden), trainable: c.Mode == Reference}
+	out := &modality{name: m.Name, projection: c.weights().Linear(s, m.Size, c.Hidden), trainable: c.Mode == Reference}
 	if c.Mode != Reference {
 		out.missing = nn.NewParameter(s, nn.Normal(0, backbone.InitStd), 1, int64(c.Hidden))
 	}
@@ -53,7 +53,7 @@ func (f *Features) validate(m Modality, items int) error {
 // fill copies the features to the device. Items without the modality get zeros,
 // whatever their vector says.
 func (m *modality) fill(s *gotorch.Session, c Config, shape Modality, f *Features) {
-	m.table = backbone.NewTable(s, c.Rows(), shape.Size, c.Mode == Reference)
+	m.table = c.weights().Table(s, c.Rows(), shape.Size, c.Mode == Reference)
 	s.NoGrad(func() {
 		items := s.FromFloat32(f.Vectors, int64(c.Items)+1, int64(shape.Size))
 		if absent := f.absent(c.Rows()); absent != nil {
