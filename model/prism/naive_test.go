@@ -1,8 +1,11 @@
 package prism
 
 import (
+	"fmt"
 	"math"
 	"slices"
+
+	"github.com/prismflow/prismflow/model/backbone"
 )
 
 // naive is a second, slow implementation of modes causal and paper in float64:
@@ -96,10 +99,10 @@ func softmax(x vector) vector {
 
 func average(vs []vector) vector { return scale(plus(vs...), 1/float64(len(vs))) }
 
-// modality is I_t or T_t of one item.
-func (n *naive) modality(m int, item int32) vector {
+// modality is I_t or T_t of one item in a stream.
+func (n *naive) modality(stream, m int, item int32) vector {
 	shape := n.config.Modalities[m]
-	name := "modalities.0." + shape.Name
+	name := fmt.Sprintf("modalities.%d.%s", stream, shape.Name)
 	x := make(vector, shape.Size)
 	absent := n.features[m].Present != nil && !n.features[m].Present[item]
 	for j := range x {
@@ -142,12 +145,32 @@ func (n *naive) mixture(pooled []vector, items vector) vector {
 	return out
 }
 
+// tables are the names under which each stream has its items and positions.
+func (n *naive) tables() []string {
+	if n.config.Backbone == backbone.STOSAName {
+		return []string{"backbone.mean", "backbone.cov"}
+	}
+	return []string{"backbone"}
+}
+
 // hidden are the states of one sequence.
 func (n *naive) hidden(items []int32) []vector {
-	embedded, vectors := n.inputs(items)
+	if n.config.Backbone == backbone.STOSAName {
+		return n.stosa(items)
+	}
+	x := n.normed(0, items)
+	for layer := range n.config.Layers {
+		x = n.block(fmt.Sprintf("backbone.layers.%d", layer), x)
+	}
+	return x
+}
+
+// normed is what enters the backbone by one stream, behind the first norm.
+func (n *naive) normed(stream int, items []int32) []vector {
+	embedded, vectors := n.inputs(stream, items)
 	var x []vector
 	for t := range items {
-		parts := []vector{embedded[t], n.row("backbone.positions.weight", n.config.MaxLength-len(items)+t)}
+		parts := []vector{embedded[t], n.row(n.tables()[stream]+".positions.weight", n.config.MaxLength-len(items)+t)}
 		if len(vectors) > 0 {
 			var pooled []vector
 			for _, v := range vectors {
@@ -158,18 +181,15 @@ func (n *naive) hidden(items []int32) []vector {
 		}
 		x = append(x, n.norm("backbone.norm", plus(parts...)))
 	}
-	for layer := range n.config.Layers {
-		x = n.block("backbone.layers."+string(rune('0'+layer)), x)
-	}
 	return x
 }
 
-func (n *naive) inputs(items []int32) (embedded []vector, vectors [][]vector) {
+func (n *naive) inputs(stream int, items []int32) (embedded []vector, vectors [][]vector) {
 	vectors = make([][]vector, len(n.config.Modalities))
 	for _, item := range items {
-		embedded = append(embedded, n.row("backbone.items.weight", int(item)))
+		embedded = append(embedded, n.row(n.tables()[stream]+".items.weight", int(item)))
 		for m := range vectors {
-			vectors[m] = append(vectors[m], n.modality(m, item))
+			vectors[m] = append(vectors[m], n.modality(stream, m, item))
 		}
 	}
 	return embedded, vectors
@@ -200,12 +220,20 @@ func (n *naive) block(name string, x []vector) []vector {
 	return out
 }
 
-// interaction is the weighted loss of a batch. noise gives the unit-normal
-// values of each expert and modality, [sequences][hidden].
-func (n *naive) interaction(sequences [][]int32, noise func() []vector) float64 {
+// interaction is the weighted loss of a batch, the mean of the streams. noise
+// gives the unit-normal values of each stream, expert and modality, [sequences][hidden].
+func (n *naive) interaction(sequences [][]int32, noise func() []vector) (mean float64) {
+	streams := len(n.tables())
+	for stream := range streams {
+		mean += n.streamInteraction(stream, sequences, noise) / float64(streams)
+	}
+	return mean
+}
+
+func (n *naive) streamInteraction(stream int, sequences [][]int32, noise func() []vector) float64 {
 	pooled := make([][]vector, len(n.config.Modalities)) // [modality][sequence]
 	for _, items := range sequences {
-		_, vectors := n.inputs(items)
+		_, vectors := n.inputs(stream, items)
 		for m, v := range vectors {
 			pooled[m] = append(pooled[m], average(v))
 		}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/prismflow/prismflow/model/backbone"
@@ -29,6 +30,19 @@ func testConfig(mode Mode, modalities int) Config {
 		c.Modalities = append(c.Modalities, Modality{Name: string(rune('a' + i)), Size: 5 + i, LambdaUnique: 0.1 * float64(i+1)})
 	}
 	return c
+}
+
+// testConfigs are all modes on the backbones that take several sequences a row.
+func testConfigs(modalities int) []Config {
+	var out []Config
+	for _, name := range []string{backbone.SASRecName, backbone.STOSAName} {
+		for _, mode := range Modes() {
+			c := testConfig(mode, modalities)
+			c.Backbone = name
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 func testFeatures(c Config) []Features {
@@ -81,11 +95,14 @@ func states(m *Model, b *backbone.Batch) []float32 {
 }
 
 func TestModelEqualsLoopsInFloat64(t *testing.T) {
-	for _, mode := range []Mode{Causal, Paper} {
-		for modalities := range 4 {
-			t.Run(fmt.Sprintf("%s, %d modalities", mode, modalities), func(t *testing.T) {
+	for modalities := range 4 {
+		for _, c := range testConfigs(modalities) {
+			if c.Mode == Reference { // compared with the published code itself
+				continue
+			}
+			t.Run(fmt.Sprintf("%s, %s, %d modalities", c.Backbone, c.Mode, modalities), func(t *testing.T) {
 				torchtest.Run(t, func(s *gotorch.Session) {
-					m := testModel(t, s, testConfig(mode, modalities))
+					m := testModel(t, s, c)
 					compareWithLoops(t, s, m, backbone.Pack)
 					compareWithLoops(t, s, m, padded)
 				})
@@ -155,32 +172,32 @@ func within(t *testing.T, what string, got []float32, want []float64, tolerance 
 }
 
 func TestPaddingChangesNothingExceptInReference(t *testing.T) {
-	for _, mode := range Modes() {
+	for _, c := range testConfigs(2) {
 		torchtest.Run(t, func(s *gotorch.Session) {
-			m := testModel(t, s, testConfig(mode, 2))
+			m := testModel(t, s, c)
 			short := [][]int32{{3, 1, 4}, {9, 2}}
 			tight := states(m, layout(t, s, func(n []int) backbone.Rows { return backbone.Pad(n, 3) }, short))
 			wide := states(m, layout(t, s, padded, short))
-			if same := largestDifference(tight, wide) < 1e-5; same != (mode != Reference) {
-				t.Errorf("mode %s: five more padding places change real outputs by %v", mode, largestDifference(tight, wide))
+			if same := largestDifference(tight, wide) < 1e-5; same != (c.Mode != Reference) {
+				t.Errorf("%s, mode %s: five more padding places change real outputs by %v", c.Backbone, c.Mode, largestDifference(tight, wide))
 			}
 		})
 	}
 }
 
 func TestOnlyCausalKeepsTheFutureOut(t *testing.T) {
-	for _, mode := range Modes() {
+	for _, c := range testConfigs(2) {
 		torchtest.Run(t, func(s *gotorch.Session) {
-			m := testModel(t, s, testConfig(mode, 2))
+			m := testModel(t, s, c)
 			before := states(m, layout(t, s, padded, [][]int32{{3, 1, 4, 1, 5}}))
 			after := states(m, layout(t, s, padded, [][]int32{{3, 1, 4, 1, 6}}))
-			past := 4 * m.config.Hidden
+			past := len(before) / 5 * 4
 			leak := largestDifference(before[:past], after[:past])
-			if (leak == 0) != (mode == Causal) {
-				t.Errorf("mode %s: the newest item changes earlier outputs by %v", mode, leak)
+			if (leak == 0) != (c.Mode == Causal) {
+				t.Errorf("%s, mode %s: the newest item changes earlier outputs by %v", c.Backbone, c.Mode, leak)
 			}
 			if largestDifference(before[past:], after[past:]) == 0 {
-				t.Errorf("mode %s: the newest item does not change its own output", mode)
+				t.Errorf("%s, mode %s: the newest item does not change its own output", c.Backbone, c.Mode)
 			}
 		})
 	}
@@ -215,15 +232,15 @@ func TestSynergyAndRedundancyAreOpposites(t *testing.T) {
 
 func TestWithoutModalitiesTheModelIsItsBackbone(t *testing.T) {
 	torchtest.Run(t, func(s *gotorch.Session) {
-		for _, mode := range Modes() {
-			plain := testModel(t, s, testConfig(mode, 0))
+		for _, c := range testConfigs(0) {
+			plain := testModel(t, s, c)
 			b := layout(t, s, padded, testSequences)
 			alone := plain.backbone.Encode(b, plain.backbone.Embed(b), nn.Eval).Float32s()
 			if got := plain.Forward(b, Pass{Losses: true}).Hidden.Float32s(); !slices.Equal(got, alone) {
-				t.Errorf("mode %s: the model without modalities is not its backbone to the bit", mode)
+				t.Errorf("%s, mode %s: the model without modalities is not its backbone to the bit", c.Backbone, c.Mode)
 			}
 			if got := silenced(t, s, plain).Forward(b, Pass{}).Hidden.Float32s(); !slices.Equal(got, alone) {
-				t.Errorf("mode %s: experts and modalities at zero change the output", mode)
+				t.Errorf("%s, mode %s: experts and modalities at zero change the output", c.Backbone, c.Mode)
 			}
 		}
 	})
@@ -231,7 +248,9 @@ func TestWithoutModalitiesTheModelIsItsBackbone(t *testing.T) {
 
 // silenced has a model's backbone, and modalities whose parameters are zero.
 func silenced(t *testing.T, s *gotorch.Session, plain *Model) *Model {
-	m := testModel(t, s, testConfig(plain.config.Mode, 2))
+	c := plain.config
+	c.Modalities = testConfig(c.Mode, 2).Modalities
+	m := testModel(t, s, c)
 	params := plain.ExportParameters()
 	for _, p := range m.ExportParameters() {
 		if !slices.ContainsFunc(params, func(q Tensor) bool { return q.Name == p.Name }) {
@@ -245,22 +264,47 @@ func silenced(t *testing.T, s *gotorch.Session, plain *Model) *Model {
 }
 
 func TestSameSeedSameBackboneWithAndWithoutModalities(t *testing.T) {
-	var first []Tensor
-	for modalities := range 3 {
+	for _, c := range testConfigs(2) {
+		var first []Tensor
+		for modalities := range 3 {
+			torchtest.Run(t, func(s *gotorch.Session) {
+				c.Modalities = testConfig(c.Mode, modalities).Modalities
+				m, err := New(s, c, testFeatures(c))
+				if err != nil {
+					t.Fatal(err)
+				}
+				params := m.ExportParameters()[:len(m.backbone.Parameters())]
+				if first == nil {
+					first = params
+				}
+				for i, p := range params {
+					if !slices.Equal(p.Values, first[i].Values) {
+						t.Errorf("%s, mode %s, %d modalities: %s begins otherwise", c.Backbone, c.Mode, modalities, p.Name)
+					}
+				}
+			})
+		}
+	}
+}
+
+// Published STOSA draws around 0.01, and the parts of PRISM with it.
+func TestPartsBeginAsTheirBackbone(t *testing.T) {
+	for _, c := range testConfigs(2) {
 		torchtest.Run(t, func(s *gotorch.Session) {
-			c := testConfig(Causal, modalities)
 			m, err := New(s, c, testFeatures(c))
 			if err != nil {
 				t.Fatal(err)
 			}
-			params := m.ExportParameters()[:len(m.backbone.Parameters())]
-			if first == nil {
-				first = params
-			}
-			for i, p := range params {
-				if !slices.Equal(p.Values, first[i].Values) {
-					t.Errorf("%d modalities: %s begins otherwise", modalities, p.Name)
+			var weights []*gotorch.Tensor
+			for _, p := range m.Parameters()[len(m.backbone.Parameters()):] {
+				if strings.HasSuffix(p.Name, ".weight") {
+					weights = append(weights, p.Tensor.Flatten(0, -1))
 				}
+			}
+			all := s.Cat(0, weights...)
+			want := backbone.WeightsOf(c.Backbone, c.Mode == Reference).Mean
+			if got, slack := all.Mean().Item(), 5*backbone.InitStd/math.Sqrt(float64(all.Numel())); math.Abs(got-want) > slack {
+				t.Errorf("%s, mode %s: the weights of experts, gate and projections have the mean %v, want %v", c.Backbone, c.Mode, got, want)
 			}
 		})
 	}
@@ -287,9 +331,9 @@ func TestGateWeightsSumToOneAndFlattenWithTemperature(t *testing.T) {
 }
 
 func TestRanksDoNotDependOnTheBatch(t *testing.T) {
-	for _, mode := range Modes() {
+	for _, c := range testConfigs(2) {
 		torchtest.Run(t, func(s *gotorch.Session) {
-			m := testModel(t, s, testConfig(mode, 2))
+			m := testModel(t, s, c)
 			m.Prepare()
 			cases := testCases()
 			var first []ranking.Rank
@@ -304,7 +348,7 @@ func TestRanksDoNotDependOnTheBatch(t *testing.T) {
 					first = ranks
 				}
 				if len(ranks) != len(cases) || !slices.Equal(ranks, first) {
-					t.Errorf("mode %s: batches of %d give %v, want %v", mode, size, ranks, first)
+					t.Errorf("%s, mode %s: batches of %d give %v, want %v", c.Backbone, c.Mode, size, ranks, first)
 				}
 			}
 		})
@@ -324,10 +368,10 @@ func testCases() []ranking.Case {
 }
 
 func TestLoadedModelScoresAsTheTrainedOne(t *testing.T) {
-	for _, mode := range Modes() {
-		for modalities := range 3 {
+	for modalities := range 3 {
+		for _, c := range testConfigs(modalities) {
 			torchtest.Run(t, func(s *gotorch.Session) {
-				m := testModel(t, s, testConfig(mode, modalities))
+				m := testModel(t, s, c)
 				m.Prepare()
 				snapshot, err := m.Export()
 				if err != nil {
@@ -338,11 +382,11 @@ func TestLoadedModelScoresAsTheTrainedOne(t *testing.T) {
 					t.Fatal(err)
 				}
 				if got, want := scores(t, loaded), scores(t, m); !slices.Equal(got, want) {
-					t.Errorf("mode %s, %d modalities: a loaded model scores otherwise", mode, modalities)
+					t.Errorf("%s, mode %s, %d modalities: a loaded model scores otherwise", c.Backbone, c.Mode, modalities)
 				}
 				m.Release()
 				if got, want := scores(t, loaded), scores(t, m); largestDifference(got, want) > 1e-4 {
-					t.Errorf("mode %s, %d modalities: projecting by batch changes scores by %v", mode, modalities, largestDifference(got, want))
+					t.Errorf("%s, mode %s, %d modalities: projecting by batch changes scores by %v", c.Backbone, c.Mode, modalities, largestDifference(got, want))
 				}
 			})
 		}
