@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/prismflow/prismflow/model/backbone"
 	"github.com/prismflow/prismflow/model/gotorch/torchtest"
 	"github.com/prismflow/prismflow/model/prism"
 )
@@ -65,12 +66,15 @@ func train(t *testing.T, data Data, config Config, options Options) *Result {
 }
 
 func TestTrainingLearnsWhatIsPlanted(t *testing.T) {
-	for _, loss := range []Loss{BCE, CE} {
+	for _, on := range []struct {
+		backbone string
+		loss     Loss
+	}{{backbone.SASRecName, BCE}, {backbone.SASRecName, CE}, {backbone.STOSAName, BCE}} {
 		for _, mode := range prism.Modes() {
 			for name, data := range map[string]Data{"items alone": chains(200, 30), "pictures": withPictures(chains(200, 30))} {
-				t.Run(string(loss)+" "+string(mode)+" "+name, func(t *testing.T) {
+				t.Run(on.backbone+" "+string(on.loss)+" "+string(mode)+" "+name, func(t *testing.T) {
 					config := small()
-					config.Loss, config.Model.Mode = loss, mode
+					config.Model.Backbone, config.Loss, config.Model.Mode = on.backbone, on.loss, mode
 					result := train(t, data, config, Options{})
 					if got := *result.History[result.Best-1].Value; got < 0.8 {
 						t.Errorf("ndcg@5 is %.3f after %d epochs, want nearly 1: %+v", got, result.Best, result.History)
