@@ -10,7 +10,8 @@
 //	}
 //
 // An optimizer updates parameters in place from their accumulated gradients. It
-// has no schedule: set the learning rate before a step.
+// has no schedule: set the learning rate before a step. Nothing in a step reads
+// a value back from the device, so steps can be captured (see gotorch.Graph).
 package optim
 
 import (
@@ -73,36 +74,53 @@ func (o AdamOptions) Validate() error {
 //	p ← p - lr/(1-β₁ᵗ) · m / (√v/√(1-β₂ᵗ) + eps)
 //
 // A parameter without a gradient is left alone, and its t does not advance.
+//
+// On the CPU the steps are counted in Go. On other devices the counts and the
+// learning rate are tensors, so that a captured step goes on counting when it is
+// replayed and follows SetLearningRate.
 type Adam struct {
 	session *gotorch.Session
 	opts    AdamOptions
 	slots   []*slot
-	foreach bool
+	rule    rule
 }
 
 // slot is the state of one parameter.
 type slot struct {
 	param         nn.Named
 	first, second *gotorch.Tensor
-	step          int64
 }
 
-// foreachOperators are what the list form of a step needs.
-var foreachOperators = [...]string{
-	"aten::_foreach_mul_.Scalar", "aten::_foreach_add_.List", "aten::_foreach_add_.Scalar", "aten::_foreach_add.List",
-	"aten::_foreach_addcmul_.Scalar", "aten::_foreach_addcdiv_.Scalar", "aten::_foreach_sqrt", "aten::_foreach_div_.Scalar",
+// rule is the part of Adam that depends on where the steps are counted. All
+// slots are those given to the rule's constructor, named by their index.
+type rule interface {
+	update(indices []int, grads []*gotorch.Tensor)
+	setRate(lr float64)
+	steps(index int) int64
+	setSteps(index int, n int64)
 }
 
 // NewAdam makes an optimizer for parameters of its session, which keeps its
 // state. Call it inside Run.
 func NewAdam(s *gotorch.Session, params []nn.Named, opts AdamOptions) (*Adam, error) {
+	a, err := newSlots(s, params, opts)
+	if err != nil {
+		return nil, err
+	}
+	if s.Device().Type == gotorch.CPU {
+		a.rule = newHostRule(s, a.opts, a.slots)
+	} else {
+		a.rule = newDeviceRule(s, a.opts, a.slots)
+	}
+	return a, nil
+}
+
+// newSlots makes an Adam that has no rule yet.
+func newSlots(s *gotorch.Session, params []nn.Named, opts AdamOptions) (*Adam, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Adam{session: s, opts: opts.withDefaults(), foreach: true}
-	for _, op := range foreachOperators {
-		a.foreach = a.foreach && s.Library().HasOperator(op)
-	}
+	a := &Adam{session: s, opts: opts.withDefaults()}
 	seen := map[string]bool{}
 	for _, p := range params {
 		if seen[p.Name] {
@@ -116,8 +134,12 @@ func NewAdam(s *gotorch.Session, params []nn.Named, opts AdamOptions) (*Adam, er
 	return a, nil
 }
 
-// SetLearningRate takes effect at the next step.
-func (a *Adam) SetLearningRate(lr float64) { a.opts.LearningRate = lr }
+// SetLearningRate takes effect at the next step, also where that step was
+// captured before. Call it inside Run, and outside captured steps.
+func (a *Adam) SetLearningRate(lr float64) {
+	a.opts.LearningRate = lr
+	a.rule.setRate(lr)
+}
 
 // LearningRate is the one of the next step.
 func (a *Adam) LearningRate() float64 { return a.opts.LearningRate }
@@ -129,99 +151,23 @@ func (a *Adam) ZeroGrad() {
 	}
 }
 
-// group is the parameters that share a step number: all of them, unless some
-// had no gradient at times.
-type group struct {
-	step                           int64
-	params, grads, firsts, seconds []*gotorch.Tensor
-}
-
-func (a *Adam) groups() []*group {
-	var groups []*group
-	for _, sl := range a.slots {
-		g := sl.param.Tensor.Grad()
-		if g == nil {
-			continue
-		}
-		sl.step++
-		at := find(&groups, sl.step)
-		at.params = append(at.params, sl.param.Tensor)
-		at.grads = append(at.grads, g)
-		at.firsts = append(at.firsts, sl.first)
-		at.seconds = append(at.seconds, sl.second)
-	}
-	return groups
-}
-
-func find(groups *[]*group, step int64) *group {
-	for _, g := range *groups {
-		if g.step == step {
-			return g
-		}
-	}
-	g := &group{step: step}
-	*groups = append(*groups, g)
-	return g
-}
-
 // Step updates every parameter that has a gradient.
 func (a *Adam) Step() {
 	a.session.NoGrad(func() {
 		a.session.Scoped(func() {
-			for _, g := range a.groups() {
-				if a.foreach {
-					a.stepList(g)
-				} else {
-					a.stepEach(g)
+			var indices []int
+			var grads []*gotorch.Tensor
+			for i, sl := range a.slots {
+				if g := sl.param.Tensor.Grad(); g != nil {
+					indices = append(indices, i)
+					grads = append(grads, g)
 				}
+			}
+			if len(indices) > 0 {
+				a.rule.update(indices, grads)
 			}
 		})
 	})
-}
-
-// correction is the step size with the first moment's bias correction, and the
-// root of the second moment's.
-func (a *Adam) correction(step int64) (size, root float64) {
-	size = a.opts.LearningRate / (1 - math.Pow(a.opts.Beta1, float64(step)))
-	return size, math.Sqrt(1 - math.Pow(a.opts.Beta2, float64(step)))
-}
-
-func (a *Adam) stepList(g *group) {
-	s, o := a.session, a.opts
-	grads := g.grads
-	if o.WeightDecay != 0 && o.Decoupled {
-		s.Call("aten::_foreach_mul_.Scalar", g.params, 1-o.LearningRate*o.WeightDecay)
-	} else if o.WeightDecay != 0 {
-		grads = s.Call("aten::_foreach_add.List", grads, g.params, gotorch.Named("alpha", o.WeightDecay))
-	}
-	s.Call("aten::_foreach_mul_.Scalar", g.firsts, o.Beta1)
-	s.Call("aten::_foreach_add_.List", g.firsts, grads, gotorch.Named("alpha", 1-o.Beta1))
-	s.Call("aten::_foreach_mul_.Scalar", g.seconds, o.Beta2)
-	s.Call("aten::_foreach_addcmul_.Scalar", g.seconds, grads, grads, 1-o.Beta2)
-	size, root := a.correction(g.step)
-	denominators := s.Call("aten::_foreach_sqrt", g.seconds)
-	s.Call("aten::_foreach_div_.Scalar", denominators, root)
-	s.Call("aten::_foreach_add_.Scalar", denominators, o.Eps)
-	s.Call("aten::_foreach_addcdiv_.Scalar", g.params, g.firsts, denominators, -size)
-}
-
-func (a *Adam) stepEach(g *group) {
-	size, root := a.correction(g.step)
-	for i, p := range g.params {
-		a.session.Scoped(func() { a.stepOne(p, g.grads[i], g.firsts[i], g.seconds[i], size, root) })
-	}
-}
-
-func (a *Adam) stepOne(p, grad, first, second *gotorch.Tensor, size, root float64) {
-	o := a.opts
-	if o.WeightDecay != 0 && o.Decoupled {
-		p.MulInPlace(1 - o.LearningRate*o.WeightDecay)
-	} else if o.WeightDecay != 0 {
-		grad = grad.Add(p.Mul(o.WeightDecay))
-	}
-	first.MulInPlace(o.Beta1).AddInPlace(grad, 1-o.Beta1)
-	second.MulInPlace(o.Beta2).AddcmulInPlace(grad, grad, 1-o.Beta2)
-	p.AddcdivInPlace(first, second.Sqrt().DivInPlace(root).AddInPlace(o.Eps, 1), -size)
 }
 
 // State is an optimizer's memory on the host, for checkpoints.
@@ -240,9 +186,9 @@ type Moments struct {
 // Export copies the state to the host.
 func (a *Adam) Export() State {
 	var st State
-	for _, sl := range a.slots {
+	for i, sl := range a.slots {
 		st.Moments = append(st.Moments, Moments{
-			Name: sl.param.Name, Step: sl.step, Shape: sl.first.Shape(),
+			Name: sl.param.Name, Step: a.rule.steps(i), Shape: sl.first.Shape(),
 			First: sl.first.Float32s(), Second: sl.second.Float32s(),
 		})
 	}
@@ -266,13 +212,13 @@ func (a *Adam) Import(st State) error {
 	}
 	s := a.session
 	s.NoGrad(func() {
-		for _, sl := range a.slots {
+		for i, sl := range a.slots {
 			m := byName[sl.param.Name]
 			s.Scoped(func() {
 				sl.first.CopyFrom(s.FromFloat32(m.First, m.Shape...).Reshape(m.Shape...))
 				sl.second.CopyFrom(s.FromFloat32(m.Second, m.Shape...).Reshape(m.Shape...))
 			})
-			sl.step = m.Step
+			a.rule.setSteps(i, m.Step)
 		}
 	})
 	return nil
@@ -292,35 +238,4 @@ func (sl *slot) accepts(byName map[string]Moments) error {
 		return fmt.Errorf("adam: state of parameter %q is at step %d", m.Name, m.Step)
 	}
 	return nil
-}
-
-// clipEps keeps a division by a norm of zero finite, as in PyTorch.
-const clipEps = 1e-6
-
-// ClipGradNorm scales all gradients down together so that their joint Euclidean
-// norm is at most max, and returns the norm before.
-func ClipGradNorm(s *gotorch.Session, params []nn.Named, max float64) float64 {
-	var total float64
-	s.NoGrad(func() {
-		s.Scoped(func() {
-			var grads, norms []*gotorch.Tensor
-			for _, p := range params {
-				if g := p.Tensor.Grad(); g != nil {
-					grads = append(grads, g)
-					norms = append(norms, g.Norm())
-				}
-			}
-			if len(grads) == 0 {
-				return
-			}
-			norm := s.Stack(0, norms...).Norm()
-			total = norm.Item()
-			if scale := max / (total + clipEps); scale < 1 {
-				for _, g := range grads {
-					g.MulInPlace(scale)
-				}
-			}
-		})
-	})
-	return total
 }

@@ -9,6 +9,10 @@
 // Without a libtorch the test is skipped with the reason, except where CI=true
 // is set: there it fails, so that a broken installation cannot hide the tests
 // that need it. It is for tests only and reads the environment for them.
+//
+// Sessions are on the device that PRISMFLOW_TEST_DEVICE names, "cuda" for
+// instance, and on the CPU when it is not set. A test whose point is the CPU's
+// arithmetic says so with NeedsCPU.
 package torchtest
 
 import (
@@ -17,6 +21,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/prismflow/prismflow/model/gotorch"
@@ -54,11 +59,37 @@ func Open(t testing.TB) *gotorch.Library {
 	return nil
 }
 
-func sessionOptions() gotorch.SessionOptions {
-	return gotorch.SessionOptions{Device: "cpu", Threads: 1, Seed: Seed}
+// Device is the one that tests run on.
+func Device() string {
+	if device := os.Getenv("PRISMFLOW_TEST_DEVICE"); device != "" {
+		return device
+	}
+	return "cpu"
 }
 
-// Session opens a CPU session of one thread that is closed with the test.
+// NeedsCPU skips a test that holds only for the CPU: equal bits where a GPU
+// sums in another order, errors that a GPU reports later or not at all.
+func NeedsCPU(t testing.TB) {
+	t.Helper()
+	if d := Device(); d != "cpu" {
+		t.Skipf("holds for the CPU only, and PRISMFLOW_TEST_DEVICE is %s", d)
+	}
+}
+
+// NeedsCUDA skips a test of what only CUDA has.
+func NeedsCUDA(t testing.TB) {
+	t.Helper()
+	if d := Device(); !strings.HasPrefix(d, "cuda") {
+		t.Skipf("needs CUDA, and PRISMFLOW_TEST_DEVICE is not set to it")
+	}
+}
+
+func sessionOptions() gotorch.SessionOptions {
+	return gotorch.SessionOptions{Device: Device(), Threads: 1, Seed: Seed}
+}
+
+// Session opens a session of one thread on the tests' device; it is closed with
+// the test.
 func Session(t testing.TB) *gotorch.Session {
 	t.Helper()
 	s, err := Open(t).NewSession(sessionOptions())
