@@ -61,3 +61,16 @@ func firstLine(text string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
 	return strings.TrimSpace(line)
 }
+
+// recoverError turns the panic of an operation into an error and lets others
+// pass.
+func recoverError(err *error) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	var ok bool
+	if *err, ok = r.(*Error); !ok {
+		panic(r)
+	}
+}

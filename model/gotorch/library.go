@@ -13,7 +13,7 @@ import (
 )
 
 // shimABI is the pf_abi of the shim that this file was written for.
-const shimABI = 1
+const shimABI = 2
 
 // errorBytes is the size of the buffer that the shim writes messages to
 // (kErrorBytes there).
@@ -25,7 +25,10 @@ type functions struct {
 	info, fromHost, toHost, backward, grad, setRequiresGrad, gradient, setGrad    uintptr
 	setGradMode, enterThread, deviceCount, synchronize, memory, emptyCache        uintptr
 	newGenerator, releaseGenerator, seedGenerator, generatorState, setGeneratorSt uintptr
-	setDeterministic, buildInfo, defaultThreads                                   uintptr
+	setDeterministic, buildInfo, defaultThreads, dropGradients                    uintptr
+	allowTF32, enterAutocast, leaveAutocast                                       uintptr
+	canCapture, newGraph, releaseGraph, graphEnter, graphLeave                    uintptr
+	graphBegin, graphEnd, graphReplay                                             uintptr
 }
 
 // A Library is a loaded libtorch. It is safe for concurrent use and stays
@@ -109,6 +112,11 @@ func (f *functions) resolve(handle uintptr) error {
 		"pf_seed_generator": &f.seedGenerator, "pf_generator_state": &f.generatorState,
 		"pf_set_generator_state": &f.setGeneratorSt, "pf_set_deterministic": &f.setDeterministic,
 		"pf_build_info": &f.buildInfo, "pf_default_threads": &f.defaultThreads,
+		"pf_drop_gradients": &f.dropGradients, "pf_allow_tf32": &f.allowTF32,
+		"pf_enter_autocast": &f.enterAutocast, "pf_leave_autocast": &f.leaveAutocast,
+		"pf_can_capture": &f.canCapture, "pf_new_graph": &f.newGraph, "pf_release_graph": &f.releaseGraph,
+		"pf_graph_enter": &f.graphEnter, "pf_graph_leave": &f.graphLeave, "pf_graph_begin": &f.graphBegin,
+		"pf_graph_end": &f.graphEnd, "pf_graph_replay": &f.graphReplay,
 	} {
 		address, err := purego.Dlsym(handle, name)
 		if err != nil {
@@ -184,6 +192,15 @@ func (l *Library) SetDeterministic(on bool) error {
 	var buffer [errorBytes]byte
 	if l.invoke(l.fn.setDeterministic, word(on), uintptr(unsafe.Pointer(&buffer))) < 0 {
 		return &Error{Op: "SetDeterministic", Msg: message(&buffer)}
+	}
+	return nil
+}
+
+// allowTF32 is process-wide as well; see [Session.AllowTF32].
+func (l *Library) allowTF32(on bool) error {
+	var buffer [errorBytes]byte
+	if l.invoke(l.fn.allowTF32, word(on), uintptr(unsafe.Pointer(&buffer))) < 0 {
+		return &Error{Op: "AllowTF32", Msg: message(&buffer)}
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ type Session struct {
 	closed     bool
 	persistent *scope
 	scope      *scope // the innermost; nil outside Run
+	graphs     []*Graph
 
 	operators map[string]*operator // read without the library's lock
 	args      []uint64             // packed arguments of the call in hand
@@ -122,15 +123,7 @@ func (s *Session) Run(fn func()) (err error) {
 	if s.lib.invoke(s.lib.fn.enterThread, uintptr(s.threads), uintptr(unsafe.Pointer(&s.errText))) < 0 {
 		return &Error{Op: "Run", Msg: message(&s.errText)}
 	}
-	defer func() {
-		switch r := recover().(type) {
-		case nil:
-		case *Error:
-			err = r
-		default:
-			panic(r)
-		}
-	}()
+	defer recoverError(&err)
 	s.Scoped(fn)
 	return nil
 }
@@ -263,7 +256,7 @@ func (s *Session) EmptyCache() {
 	s.check("EmptyCache", nil, s.lib.invoke(s.lib.fn.emptyCache, uintptr(unsafe.Pointer(&s.errText))))
 }
 
-// Close frees the session's tensors and generator. Using them afterwards is an
+// Close frees the session's tensors, graphs and generator. Using them afterwards is an
 // error. It may be called twice, but not inside Run.
 func (s *Session) Close() error {
 	if !s.running.CompareAndSwap(false, true) {
@@ -274,6 +267,9 @@ func (s *Session) Close() error {
 		return nil
 	}
 	s.closed = true
+	for len(s.graphs) > 0 {
+		s.graphs[0].Close()
+	}
 	s.free(s.persistent)
 	s.generator.close()
 	return nil

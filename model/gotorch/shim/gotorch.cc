@@ -3,7 +3,8 @@
 // One entry point, pf_call, runs any ATen operator through the dispatcher, so
 // that this file does not grow with the operators in use and does not depend
 // on the C++ signatures that change from one libtorch to the next. The rest is
-// what the dispatcher cannot do: autograd, host memory, devices, generators.
+// what the dispatcher cannot do: autograd, host memory, devices, generators,
+// CUDA graphs, mixed precision.
 //
 // Rules that hold for every function here:
 //   - no C++ exception leaves it: the message is written to `err` (kErrorBytes
@@ -11,17 +12,20 @@
 //   - a tensor handle is one counted reference to a TensorImpl. Zero stands for
 //     "no tensor". The caller gives each handle back through pf_release;
 //   - nothing is kept in thread-local state, so the caller may move between
-//     threads from one call to the next (libtorch's own grad mode and OpenMP
-//     settings are per thread, and pf_enter_thread sets those).
+//     threads from one call to the next (libtorch's own settings that are per
+//     thread are grad mode, OpenMP, the current stream and autocast; the caller
+//     stays on one thread from pf_enter_thread on while it changes those).
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/ivalue.h>
 #include <ATen/core/jit_type.h>
 #include <ATen/ops/empty.h>
+#include <c10/core/Event.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/SmallVector.h>
@@ -42,8 +46,9 @@
 #include <vector>
 
 #if defined(PF_CUDA) && __has_include(<cuda_runtime_api.h>)
+#include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDACachingAllocator.h>
-#define PF_CUDA_STATS 1
+#define PF_CUDA_TOOLKIT 1
 #endif
 
 namespace {
@@ -480,6 +485,212 @@ void set_blas_threads(int n) {
   if (parallel != nullptr && set != nullptr && parallel() == kPthreads) set(n);
 }
 
+// Autocast's functions name the device in their arguments since libtorch 2.4 and
+// in their own names before. Each pair below is one question in both forms; the
+// last argument prefers the newer where it compiles.
+namespace autocast {
+
+using namespace at::autocast;
+
+template <class D>
+auto enabled(D device, int) -> decltype(is_autocast_enabled(device)) {
+  return is_autocast_enabled(device);
+}
+
+template <class D>
+bool enabled(D device, long) {
+  return device == c10::DeviceType::CPU ? is_cpu_enabled() : is_enabled();
+}
+
+template <class D>
+auto enable(D device, bool on, int) -> decltype(set_autocast_enabled(device, on)) {
+  set_autocast_enabled(device, on);
+}
+
+template <class D>
+void enable(D device, bool on, long) {
+  device == c10::DeviceType::CPU ? set_cpu_enabled(on) : set_enabled(on);
+}
+
+template <class D>
+auto dtype(D device, int) -> decltype(get_autocast_dtype(device)) {
+  return get_autocast_dtype(device);
+}
+
+template <class D>
+c10::ScalarType dtype(D device, long) {
+  return device == c10::DeviceType::CPU ? get_autocast_cpu_dtype() : get_autocast_gpu_dtype();
+}
+
+template <class D>
+auto set_dtype(D device, c10::ScalarType t, int) -> decltype(set_autocast_dtype(device, t)) {
+  set_autocast_dtype(device, t);
+}
+
+template <class D>
+void set_dtype(D device, c10::ScalarType t, long) {
+  device == c10::DeviceType::CPU ? set_autocast_cpu_dtype(t) : set_autocast_gpu_dtype(t);
+}
+
+}  // namespace autocast
+
+#ifdef PF_CUDA_TOOLKIT
+
+// A captured step draws from the session's generator, which must then be known
+// to the graph. Since libtorch 2.4 one registers it.
+template <class G, class = void>
+struct takes_generators : std::false_type {};
+template <class G>
+struct takes_generators<
+    G, std::void_t<decltype(std::declval<G&>().register_generator_state(std::declval<const at::Generator&>()))>>
+    : std::true_type {};
+
+// In the newest a graph finds the generators that are drawn from. The function
+// takes only a generator's inner state there, and having one form has an address.
+template <class G, class = void>
+struct finds_generators : std::false_type {};
+template <class G>
+struct finds_generators<G, std::void_t<decltype(&G::register_generator_state)>> : std::true_type {};
+
+using namespace c10::cuda::CUDACachingAllocator;
+
+// forget_pool takes back what a capture that broke told the allocator. A
+// template, since its functions are younger than the oldest libtorch.
+template <class Pool>
+auto forget_pool(c10::DeviceIndex device, Pool pool, int)
+    -> decltype(endAllocateToPool(device, pool), releasePool(device, pool)) {
+  endAllocateToPool(device, pool);
+  releasePool(device, pool);
+}
+template <class Pool>
+void forget_pool(c10::DeviceIndex, Pool, long) {}
+
+// Capture owns a CUDA graph and the memory that its tensors lie in.
+template <class G>
+class Capture {
+ public:
+  // why_not is empty where steps can be captured.
+  static const char* why_not() {
+    return supported ? "" : "this libtorch cannot capture draws from a session's generator; 2.4 and later can";
+  }
+
+  // begin and end are called with the side stream current.
+  void begin(c10::Device device, const at::Generator& generator) {
+    if constexpr (supported) {
+      try {
+        start(device, generator);
+      } catch (...) {
+        mend(device, generator);
+        throw;
+      }
+    }
+  }
+
+  void end(c10::Device device, const at::Generator& generator, bool keep) {
+    try {
+      graph_->capture_end();
+    } catch (...) {
+      mend(device, generator);
+      throw;
+    }
+    if (!keep) graph_.reset();
+  }
+
+  void replay() { graph_->replay(); }
+
+ private:
+  static constexpr bool supported = takes_generators<G>::value || finds_generators<G>::value;
+
+  void start(c10::Device device, const at::Generator& generator) {
+    graph_ = std::make_unique<G>();
+    pool_ = at::cuda::graph_pool_handle();
+    if constexpr (takes_generators<G>::value) graph_->register_generator_state(generator);
+    // Other sessions of the process may allocate meanwhile, on their threads.
+    if constexpr (supported) graph_->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
+  }
+
+  // mend puts right what a capture that broke leaves behind: the allocator would
+  // believe it goes on, and so would the generators, which then refuse to draw.
+  // Those learn that it is over from another one that ends. The allocator may
+  // still ask the broken graph for its stream, so that object is never freed.
+  void mend(c10::Device device, const at::Generator& generator) {
+    if constexpr (supported) {
+      graph_.release();
+      quietly([&] { forget_pool(device.index(), pool_, 0); });
+      quietly([&] {
+        at::Tensor something = at::empty({1}, at::TensorOptions().device(device));
+        start(device, generator);
+        something.zero_();
+        graph_->capture_end();
+      });
+      if (graph_ != nullptr) graph_.reset();
+    }
+  }
+
+  template <class Body>
+  static void quietly(Body body) {
+    try {
+      body();
+    } catch (...) {
+    }
+  }
+
+  std::unique_ptr<G> graph_;
+  decltype(at::cuda::graph_pool_handle()) pool_;
+};
+
+using DeviceCapture = Capture<at::cuda::CUDAGraph>;
+
+#else
+
+// Without the toolkit's headers nothing is captured, and so only why_not is
+// ever called.
+struct DeviceCapture {
+  static const char* why_not() { return "the shim was compiled without the CUDA toolkit's headers"; }
+  void begin(c10::Device, const at::Generator&) {}
+  void end(c10::Device, const at::Generator&, bool) {}
+  void replay() {}
+};
+
+#endif
+
+// Graph is a step that is captured, or is to be, and the stream for that: CUDA
+// captures no default stream.
+struct Graph {
+  explicit Graph(c10::Device d)
+      : device(d), guard(d.type()), outer_device(d), outer(guard.getDefaultStream(d)), side(guard.getStreamFromGlobalPool(d)) {}
+
+  // enter makes the side stream current; it goes on from what was queued before.
+  void enter() {
+    outer_device = guard.exchangeDevice(device);
+    outer = guard.exchangeStream(side);
+    hand_over(outer, side);
+  }
+
+  void leave() {
+    hand_over(side, outer);
+    guard.exchangeStream(outer);
+    guard.setDevice(outer_device);
+  }
+
+  c10::Device device;
+  c10::impl::VirtualGuardImpl guard;
+  c10::Device outer_device;
+  c10::Stream outer;
+  c10::Stream side;
+  at::Generator generator;  // given to the capture
+  DeviceCapture capture;
+
+ private:
+  void hand_over(const c10::Stream& from, const c10::Stream& to) {
+    c10::Event done(device.type());
+    done.record(from);
+    done.block(to);
+  }
+};
+
+Graph* graph_of(uint64_t handle) { return reinterpret_cast<Graph*>(handle); }
+
 int64_t copy_text(const std::string& text, char* dst, int64_t capacity) {
   int64_t n = static_cast<int64_t>(text.size());
   if (n <= capacity) std::memcpy(dst, text.data(), text.size());
@@ -491,7 +702,7 @@ int64_t copy_text(const std::string& text, char* dst, int64_t capacity) {
 extern "C" {
 
 // pf_abi is raised whenever a signature below changes.
-int64_t pf_abi() { return 1; }
+int64_t pf_abi() { return 2; }
 
 int64_t pf_live_tensors() { return live_tensors.load(std::memory_order_relaxed); }
 
@@ -639,6 +850,17 @@ int64_t pf_set_gradient(uint64_t handle, uint64_t gradient, char* err) {
   });
 }
 
+// pf_drop_gradients drops the accumulated gradient of every leaf among tensors.
+int64_t pf_drop_gradients(const uint64_t* handles, int64_t n, char* err) {
+  return guarded(err, [&] {
+    for (int64_t i = 0; i < n; i++) {
+      at::Tensor t = borrow(handles[i]);
+      if (t.is_leaf() && t.requires_grad()) t.mutable_grad() = at::Tensor();
+    }
+    return int64_t{0};
+  });
+}
+
 // pf_set_grad_mode acts on the calling thread and returns what was set before.
 int64_t pf_set_grad_mode(int64_t on) {
   bool before = c10::GradMode::is_enabled();
@@ -684,7 +906,7 @@ int64_t pf_synchronize(uint64_t device, char* err) {
 // of a CUDA device. Returns 1 when there are such figures, 0 when not.
 int64_t pf_memory(int64_t index, uint64_t* out, char* err) {
   return guarded(err, [&]() -> int64_t {
-#ifdef PF_CUDA_STATS
+#ifdef PF_CUDA_TOOLKIT
     auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(index));
     out[0] = static_cast<uint64_t>(stats.allocated_bytes[0].current);
     out[1] = static_cast<uint64_t>(stats.allocated_bytes[0].peak);
@@ -701,7 +923,7 @@ int64_t pf_memory(int64_t index, uint64_t* out, char* err) {
 
 int64_t pf_empty_cache(char* err) {
   return guarded(err, [&]() -> int64_t {
-#ifdef PF_CUDA_STATS
+#ifdef PF_CUDA_TOOLKIT
     c10::cuda::CUDACachingAllocator::emptyCache();
 #endif
     return 0;
@@ -765,6 +987,110 @@ int64_t pf_set_generator_state(uint64_t handle, const void* src, int64_t bytes, 
 int64_t pf_set_deterministic(int64_t on, char* err) {
   return guarded(err, [&] {
     at::globalContext().setDeterministicAlgorithms(on != 0, false);
+    return int64_t{0};
+  });
+}
+
+// pf_allow_tf32 lets matrix products and cuDNN on CUDA round their float32
+// operands to ten bits of mantissa. Process-wide.
+int64_t pf_allow_tf32(int64_t on, char* err) {
+  return guarded(err, [&] {
+    at::globalContext().setAllowTF32CuBLAS(on != 0);
+    at::globalContext().setAllowTF32CuDNN(on != 0);
+    return int64_t{0};
+  });
+}
+
+// pf_enter_autocast switches mixed precision on for the calling thread, to
+// `dtype` on devices of `type`. `before` gets two words for pf_leave_autocast.
+// libtorch's cache of parameters that were cast does not know to what, so it is
+// cleared on the way in and out; after a step they have other values besides.
+int64_t pf_enter_autocast(int64_t type, int64_t dtype, uint64_t* before, char* err) {
+  return guarded(err, [&] {
+    auto device = static_cast<c10::DeviceType>(type);
+    before[0] = autocast::enabled(device, 0);
+    before[1] = static_cast<uint64_t>(autocast::dtype(device, 0));
+    autocast::set_dtype(device, static_cast<c10::ScalarType>(dtype), 0);
+    autocast::enable(device, true, 0);
+    at::autocast::increment_nesting();
+    at::autocast::clear_cache();
+    return int64_t{0};
+  });
+}
+
+int64_t pf_leave_autocast(int64_t type, const uint64_t* before, char* err) {
+  return guarded(err, [&] {
+    auto device = static_cast<c10::DeviceType>(type);
+    at::autocast::decrement_nesting();
+    at::autocast::clear_cache();
+    autocast::enable(device, before[0] != 0, 0);
+    autocast::set_dtype(device, static_cast<c10::ScalarType>(before[1]), 0);
+    return int64_t{0};
+  });
+}
+
+// pf_can_capture is 1, or 0 with the reason in err.
+int64_t pf_can_capture(char* err) {
+  set_error(err, DeviceCapture::why_not());
+  return *DeviceCapture::why_not() == 0;
+}
+
+int64_t pf_new_graph(uint64_t device, uint64_t* out, char* err) {
+  return guarded(err, [&] {
+    *out = reinterpret_cast<uint64_t>(new Graph(device_of(device)));
+    return int64_t{0};
+  });
+}
+
+// pf_release_graph waits for the device: what is freed may be running.
+void pf_release_graph(uint64_t graph) {
+  std::unique_ptr<Graph> g(graph_of(graph));
+  char ignored[kErrorBytes];
+  guarded(ignored, [&] {
+    g->guard.synchronizeStream(g->guard.getStream(g->device));
+    g->guard.synchronizeStream(g->side);
+    return int64_t{0};
+  });
+}
+
+int64_t pf_graph_enter(uint64_t graph, char* err) {
+  return guarded(err, [&] {
+    graph_of(graph)->enter();
+    return int64_t{0};
+  });
+}
+
+int64_t pf_graph_leave(uint64_t graph, char* err) {
+  return guarded(err, [&] {
+    graph_of(graph)->leave();
+    return int64_t{0};
+  });
+}
+
+// pf_graph_begin starts to capture what is queued from here on, between
+// pf_graph_enter and pf_graph_leave.
+int64_t pf_graph_begin(uint64_t graph, uint64_t generator, char* err) {
+  return guarded(err, [&] {
+    Graph* g = graph_of(graph);
+    g->generator = borrow_generator(generator);
+    g->capture.begin(g->device, g->generator);
+    return int64_t{0};
+  });
+}
+
+// pf_graph_end ends the capture, with `keep` zero in order to forget it. Failing
+// it leaves allocator and generators as they were before the capture.
+int64_t pf_graph_end(uint64_t graph, int64_t keep, char* err) {
+  return guarded(err, [&] {
+    Graph* g = graph_of(graph);
+    g->capture.end(g->device, g->generator, keep != 0);
+    return int64_t{0};
+  });
+}
+
+int64_t pf_graph_replay(uint64_t graph, char* err) {
+  return guarded(err, [&] {
+    graph_of(graph)->capture.replay();
     return int64_t{0};
   });
 }
