@@ -55,6 +55,11 @@ func (l *Library) NewSession(opts SessionOptions) (*Session, error) {
 	if opts.Threads < 0 {
 		return nil, fmt.Errorf("threads %d: want 0 or more", opts.Threads)
 	}
+	if device.Type == CUDA {
+		if err := l.allowTF32(false); err != nil { // cuDNN's default is on
+			return nil, err
+		}
+	}
 	s := &Session{
 		lib: l, device: device, threads: opts.Threads, persistent: &scope{},
 		operators: map[string]*operator{}, results: make([]uint64, resultWords),
