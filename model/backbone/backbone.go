@@ -25,6 +25,9 @@ type Backbone interface {
 	// Score gives the scores [n, k] of items, int64 [n, k], by states [n, size];
 	// the higher the better.
 	Score(states, items *gotorch.Tensor) *gotorch.Tensor
+	// ScoreSet gives the scores [n, k] of the same items, int64 [k], for all
+	// states [n, size].
+	ScoreSet(states, items *gotorch.Tensor) *gotorch.Tensor
 	// ScoreRange gives the scores [n, count] of the items first, first+1, ….
 	ScoreRange(states *gotorch.Tensor, first, count int64) *gotorch.Tensor
 }

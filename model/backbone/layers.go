@@ -72,7 +72,7 @@ func (c Config) causalMask(b *Batch, referenceGap float64) *gotorch.Tensor {
 	pairs, gap := b.Pairs(true), referenceGap
 	if !c.Reference {
 		// An empty place looks at itself: with nothing to look at its softmax would be 0/0.
-		pairs = pairs.LogicalOr(b.Session().Eye(int64(b.Rows.Width)).To(gotorch.Bool))
+		pairs = pairs.LogicalOr(b.Session().Eye(int64(b.Width)).To(gotorch.Bool))
 		gap = math.Inf(-1)
 	}
 	return b.Session().Zeros(pairs.Shape()...).MaskedFillInPlace(pairs.LogicalNot(), gap).Unsqueeze(1)

@@ -19,8 +19,11 @@ type Rows struct {
 // fifty. Sequences are neither reordered nor cut; a row is as wide as the
 // longest. It is best-fit decreasing: the longest first, each into the fullest
 // row that still has room.
-func Pack(lengths []int) Rows {
-	width := longest(lengths)
+func Pack(lengths []int) Rows { return PackIn(lengths, longest(lengths)) }
+
+// PackIn is Pack into rows of a given width, which is at least the longest
+// sequence's.
+func PackIn(lengths []int, width int) Rows {
 	rows := Rows{Width: width, Start: make([]int, len(lengths)), Length: slices.Clone(lengths)}
 	order := make([]int, len(lengths))
 	for i := range order {

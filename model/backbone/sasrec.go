@@ -69,6 +69,10 @@ func (m *sasrec) Score(states, items *gotorch.Tensor) *gotorch.Tensor {
 	return m.items.Forward(items).Mul(states.Unsqueeze(1)).Sum(-1)
 }
 
+func (m *sasrec) ScoreSet(states, items *gotorch.Tensor) *gotorch.Tensor {
+	return states.MatMul(m.items.Forward(items).T())
+}
+
 func (m *sasrec) ScoreRange(states *gotorch.Tensor, first, count int64) *gotorch.Tensor {
 	return states.MatMul(m.items.Weight.Narrow(0, first, count).T())
 }

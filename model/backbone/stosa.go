@@ -118,15 +118,24 @@ func (m *stosa) Score(states, items *gotorch.Tensor) *gotorch.Tensor {
 	return wasserstein(m.statePoints(states).Unsqueeze(1), m.itemPoints(items)).Neg()
 }
 
-// ScoreRange is Score by a matrix product. It differs by rounding, in proportion
+// ScoreSet is Score by a matrix product. It differs by rounding, in proportion
 // to the points' norms instead of the distance.
+func (m *stosa) ScoreSet(states, items *gotorch.Tensor) *gotorch.Tensor {
+	return scorePoints(m.statePoints(states), m.itemPoints(items))
+}
+
+// ScoreRange is ScoreSet of items in a row.
 func (m *stosa) ScoreRange(states *gotorch.Tensor, first, count int64) *gotorch.Tensor {
-	points := m.statePoints(states)
 	items := gaussian{
 		mean: m.mean.items.Weight.Narrow(0, first, count),
 		cov:  covariance(m.cov.items.Weight.Narrow(0, first, count)),
 	}
-	return nearness(points, items.point()).Sub(points.Square().SumKeep(-1))
+	return scorePoints(m.statePoints(states), items.point())
+}
+
+// scorePoints are the scores [n, k] of points [k, 2·hidden] by points [n, 2·hidden].
+func scorePoints(states, items *gotorch.Tensor) *gotorch.Tensor {
+	return nearness(states, items).Sub(states.Square().SumKeep(-1))
 }
 
 // Regularization keeps a target from being nearer to its negative than to the

@@ -22,8 +22,8 @@ type fusion struct {
 func (c Config) means(b *backbone.Batch) *gotorch.Tensor {
 	s := b.Session()
 	if c.Mode == Reference {
-		width := int64(b.Rows.Width)
-		return s.Full(1/float64(width), int64(b.Rows.Count), width, width)
+		width := int64(b.Width)
+		return s.Full(1/float64(width), int64(b.Rows), width, width)
 	}
 	pairs := b.Pairs(c.Mode == Causal).To(gotorch.Float32)
 	return pairs.Div(pairs.SumKeep(-1).Clamp(1.0, nil))
@@ -93,7 +93,7 @@ func (f *fusion) spread(m *gotorch.Tensor) *gotorch.Tensor {
 	hidden := m.Size(-1)
 	switch f.model.config.Mode {
 	case Causal:
-		return m.Reshape(int64(f.batch.Rows.Count), int64(f.batch.Rows.Width), hidden)
+		return m.Reshape(int64(f.batch.Rows), int64(f.batch.Width), hidden)
 	case Reference:
 		return m.Unsqueeze(1)
 	default:
