@@ -73,11 +73,22 @@ type Config struct {
 }
 
 var constructors = []struct {
-	name string
-	make func(*gotorch.Session, Config) Backbone
+	name   string
+	make   func(*gotorch.Session, Config) Backbone
+	paired bool // whether it is a Paired
 }{
-	{SASRecName, newSASRec},
-	{STOSAName, newSTOSA},
+	{name: SASRecName, make: newSASRec},
+	{name: STOSAName, make: newSTOSA},
+}
+
+// LearnsFromPairs reports whether the backbone of a name is a Paired one.
+func LearnsFromPairs(name string) bool {
+	for _, c := range constructors {
+		if c.name == name {
+			return c.paired
+		}
+	}
+	return false
 }
 
 // Names are the backbones that New makes.

@@ -86,7 +86,7 @@ func trainAndTest(t *testing.T, loss Loss) ranking.At {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d epochs, %.2f s each with validation; best %d", len(result.History), time.Since(begun).Seconds()/float64(len(result.History)-result.Resumed), result.Best)
+	t.Logf("%d epochs, %.2f s each with validation; best %d", len(result.History), time.Since(begun).Seconds()/float64(len(result.History)), result.Best)
 	return evaluate(t, lib, result.Model, test, data.Items)
 }
 
@@ -160,12 +160,16 @@ func withNoise(data Data) Data {
 func compareLayouts(b *testing.B, data Data, config Config) {
 	packed, padded := 0.0, 0.0
 	stepper(b, torchtest.Open(b), data, config, func(t *trainer) {
+		f := t.newFeed(rand.New(rand.NewPCG(1, 1)))
 		step := func(i int) float64 {
 			begun := time.Now()
-			from := i * config.BatchSize % (len(t.examples) - config.BatchSize)
-			if _, err := t.step(t.examples[from : from+config.BatchSize]); err != nil {
+			shape, words, err := f.step(i % (f.steps() - 1))
+			if err != nil {
 				b.Fatal(err)
 			}
+			t.session.Scoped(func() {
+				t.step(shape.view(t.session.FromInt64(words)), part{first: true, last: true, scale: 1})
+			})
 			return time.Since(begun).Seconds()
 		}
 		step(0)
@@ -200,7 +204,7 @@ func stepper(tb testing.TB, lib *gotorch.Library, data Data, config Config, use 
 		tb.Fatal(err)
 	}
 	defer session.Close()
-	t := &trainer{config: config, data: data, session: session}
+	t := &trainer{config: config.resolved(), data: data, session: session}
 	if err := session.Run(func() {
 		if err := t.setUp(); err != nil {
 			tb.Fatal(err)

@@ -12,16 +12,18 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/prismflow/prismflow/model/gotorch/optim"
 	"github.com/prismflow/prismflow/model/prism"
 	"github.com/prismflow/prismflow/model/safetensors"
 )
 
-// A checkpoint holds everything that the epochs still to come depend on: the
-// parameters, Adam's moments, the history, and the best model so far. Order and
-// random numbers follow from seed and epoch. It fits only a training of the same
-// data, configuration, device type and libtorch, which its fingerprint says.
+// A checkpoint holds everything that the steps still to come depend on: the
+// parameters, Adam's moments, the history, the best model so far, and within an
+// epoch the state of the generator, the losses so far and the intents. The order
+// follows from seed and epoch. It fits only a training of the same data,
+// configuration, device type and libtorch, which its fingerprint says.
 const checkpointFile = "training.safetensors"
 
 // The tensors of a checkpoint are named by these and what they belong to.
@@ -30,6 +32,8 @@ const (
 	firstPrefix     = "first/"
 	secondPrefix    = "second/"
 	bestPrefix      = "best/"
+	lossesName      = "epoch/losses"
+	intentsName     = "epoch/intents"
 	stateKey        = "state"
 )
 
@@ -39,6 +43,31 @@ type checkpointState struct {
 	History     []Epoch          `json:"history"`
 	Steps       map[string]int64 `json:"steps"` // Adam's, by parameter
 	Best        prism.Config     `json:"best"`
+	Done        int              `json:"done"`      // steps of the epoch in progress
+	Generator   []byte           `json:"generator"` // its state, within an epoch
+}
+
+// midEpoch is where a checkpoint within an epoch goes on.
+type midEpoch struct {
+	done      int
+	generator []byte
+	losses    []float32
+	intents   []int32
+}
+
+// goOn takes up an epoch that was begun.
+func (p *pass) goOn(m *midEpoch) error {
+	t := p.trainer
+	if err := t.session.Generator().SetState(m.generator); err != nil {
+		return err
+	}
+	t.session.NoGrad(func() {
+		t.session.Scoped(func() {
+			t.losses.Narrow(0, 0, int64(m.done)).CopyFrom(t.session.FromFloat32(m.losses, int64(m.done), recordColumns))
+		})
+	})
+	p.done, p.checked, p.intents = m.done, m.done, m.intents
+	return nil
 }
 
 // identify sets the fingerprint.
@@ -74,12 +103,13 @@ func hashFloats(w io.Writer, values []float32) error {
 	return nil
 }
 
-// save writes the checkpoint beside the last one and takes its place.
-func (t *trainer) save() error {
+// save writes the checkpoint beside the last one and takes its place: within an
+// epoch, or with nil between two.
+func (t *trainer) save(p *pass) error {
 	if t.options.Resume == "" {
 		return nil
 	}
-	state, tensors, err := t.checkpoint()
+	state, tensors, err := t.checkpoint(p)
 	if err != nil {
 		return fmt.Errorf("making a checkpoint: %w", err)
 	}
@@ -109,8 +139,13 @@ func replaceFile(path string, write func(*os.File) error) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-func (t *trainer) checkpoint() (state string, tensors []safetensors.Tensor, err error) {
+func (t *trainer) checkpoint(p *pass) (state string, tensors []safetensors.Tensor, err error) {
 	s := checkpointState{Fingerprint: t.fingerprint, History: t.history, Steps: map[string]int64{}, Best: t.best.Config}
+	if p != nil {
+		if tensors, err = p.describe(&s); err != nil {
+			return "", nil, err
+		}
+	}
 	add := func(prefix string, list []prism.Tensor) {
 		for _, p := range list {
 			tensors = append(tensors, safetensors.FromFloat32(prefix+p.Name, ints(p.Shape), p.Values))
@@ -125,6 +160,23 @@ func (t *trainer) checkpoint() (state string, tensors []safetensors.Tensor, err 
 	}
 	text, err := json.Marshal(s)
 	return string(text), tensors, err
+}
+
+// describe adds what the rest of an epoch depends on.
+func (p *pass) describe(s *checkpointState) (tensors []safetensors.Tensor, err error) {
+	s.Done = p.done
+	if s.Generator, err = p.trainer.session.Generator().State(); err != nil {
+		return nil, err
+	}
+	tensors = append(tensors, safetensors.FromFloat32(lossesName, []int{p.done, recordColumns}, p.trainer.readLosses(p.done)))
+	if p.intents != nil {
+		wide := make([]int64, len(p.intents))
+		for i, intent := range p.intents {
+			wide[i] = int64(intent)
+		}
+		tensors = append(tensors, safetensors.FromInt64(intentsName, []int{len(wide)}, wide))
+	}
+	return tensors, nil
 }
 
 // resume takes up a checkpoint if there is one that fits. One that does not, or
@@ -142,16 +194,21 @@ func (t *trainer) resume() error {
 	case err != nil:
 		t.logf("starting from the first epoch: the checkpoint in %s cannot be used: %v", t.options.Resume, err)
 	default:
-		t.resumed = len(t.history)
-		t.logf("going on after epoch %d, whose checkpoint was in %s", t.resumed, t.options.Resume)
+		t.resumed = t.stepsDone()
+		t.logf("going on after %d steps, %d whole epochs, by the checkpoint in %s", t.resumed, len(t.history), t.options.Resume)
 	}
 	return nil
 }
 
-func (t *trainer) logf(format string, args ...any) {
-	if t.options.Logf != nil {
-		t.options.Logf(format, args...)
+func (t *trainer) stepsDone() int {
+	n := 0
+	if len(t.history) > 0 {
+		n = int(t.history[len(t.history)-1].Steps)
 	}
+	if t.middle != nil {
+		n += t.middle.done
+	}
+	return n
 }
 
 func (t *trainer) load(path string) error {
@@ -183,6 +240,7 @@ func (t *trainer) take(file *safetensors.File) error {
 	r := checkpointReader{file: file}
 	parameters, moments := r.tensors(parameterPrefix), r.moments(s.Steps)
 	best := prism.Snapshot{Config: s.Best, Tensors: r.tensors(bestPrefix)}
+	middle := r.middle(s, len(t.examples))
 	if r.err != nil {
 		return r.err
 	}
@@ -192,7 +250,7 @@ func (t *trainer) take(file *safetensors.File) error {
 	if err := t.model.ImportParameters(parameters); err != nil {
 		return err
 	}
-	t.history, t.best = s.History, best
+	t.history, t.best, t.middle = s.History, best, middle
 	return nil
 }
 
@@ -216,14 +274,41 @@ func (r *checkpointReader) tensors(prefix string) []prism.Tensor {
 func (r *checkpointReader) tensor(prefix, name string) prism.Tensor {
 	info, err := r.file.Info(prefix + name)
 	values, valuesErr := r.file.Float32(prefix + name)
-	if r.err == nil {
-		r.err = errors.Join(err, valuesErr)
-	}
+	r.fail(errors.Join(err, valuesErr))
 	t := prism.Tensor{Name: name, Values: values}
 	for _, d := range info.Shape {
 		t.Shape = append(t.Shape, int64(d))
 	}
 	return t
+}
+
+// middle is nil when the checkpoint was written between two epochs.
+func (r *checkpointReader) middle(s checkpointState, examples int) *midEpoch {
+	if s.Done == 0 {
+		return nil
+	}
+	m := &midEpoch{done: s.Done, generator: s.Generator, losses: r.tensor("", lossesName).Values}
+	if len(m.losses) != s.Done*recordColumns {
+		r.fail(fmt.Errorf("%d losses of %d steps", len(m.losses), s.Done))
+	}
+	if !slices.Contains(r.file.Names(), intentsName) {
+		return m
+	}
+	wide, err := r.file.Int64(intentsName)
+	r.fail(err)
+	if len(wide) != examples {
+		r.fail(fmt.Errorf("intents of %d examples: want %d", len(wide), examples))
+	}
+	for _, intent := range wide {
+		m.intents = append(m.intents, int32(intent))
+	}
+	return m
+}
+
+func (r *checkpointReader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
 }
 
 func (r *checkpointReader) moments(steps map[string]int64) optim.State {

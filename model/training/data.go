@@ -11,7 +11,7 @@ type User struct {
 	ID    int32
 	Train []int32 // what is learned from, oldest first
 	Valid int32   // the item that followed; 0 when there is none to validate with
-	Held  []int32 // items that mode reference keeps out of the negatives, as the published code does; unused otherwise
+	Held  []int32 // items that RejectAll keeps out of the negatives; unused otherwise
 }
 
 // Data is what a model is trained and validated on. Items are numbered 1…Items.
@@ -101,38 +101,48 @@ func (d Data) examples() int {
 	return n
 }
 
-// An example is the newest part of one user's training items: inputs
-// items[:len-1], each with the item that follows as its target.
+// An example is one sequence to learn from: inputs, and what follows.
 type example struct {
-	user  int // index in Data.Users
-	items []int32
+	user  int     // index in Data.Users
+	items []int32 // inputs are all but the last, each with the item that follows
+	last  bool    // only the last item is a target
 }
 
-func (e example) inputs() []int32  { return e.items[:len(e.items)-1] }
-func (e example) targets() []int32 { return e.items[1:] }
+func (e example) inputs() []int32 { return e.items[:len(e.items)-1] }
 
-// newExamples cuts every user's training items to the newest window of inputs.
-// Users with fewer than two items have no target and are left out.
-func newExamples(users []User, window int) []example {
-	examples := make([]example, 0, len(users))
+// targets are the items that follow: one for each input, or the last alone.
+func (e example) targets() []int32 {
+	if e.last {
+		return e.items[len(e.items)-1:]
+	}
+	return e.items[1:]
+}
+
+// newExamples cuts users' training items to windows of inputs. Users with fewer
+// than two items have no target and are left out.
+func newExamples(users []User, window int, kind Examples) []example {
+	var examples []example
 	for i := range users {
 		items := users[i].Train
-		if len(items) < 2 {
-			continue
+		first := len(items) // the shortest prefix, its target included
+		if kind == Prefixes {
+			first = 2
 		}
-		if len(items) > window+1 {
-			items = items[len(items)-window-1:]
+		for end := max(2, first); end <= len(items); end++ {
+			examples = append(examples, example{user: i, items: items[max(0, end-window-1):end], last: kind == Prefixes})
 		}
-		examples = append(examples, example{user: i, items: items})
 	}
 	return examples
 }
 
 // known is the set, sorted and without repetitions, of items that are no
 // negatives for a user.
-func (u *User) known(withHeld bool) []int32 {
-	set := slices.Clone(u.Train)
-	if withHeld {
+func (u *User) known(reject Rejection) []int32 {
+	var set []int32
+	if reject != RejectNone {
+		set = slices.Clone(u.Train)
+	}
+	if reject == RejectAll {
 		set = append(set, u.Held...)
 	}
 	slices.Sort(set)

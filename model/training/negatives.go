@@ -19,12 +19,12 @@ type negatives struct {
 
 // newNegatives prepares drawing from 1…items. The tensors live in the current
 // scope's session until it closes.
-func newNegatives(s *gotorch.Session, users []User, items int, withHeld bool) *negatives {
+func newNegatives(s *gotorch.Session, users []User, items int, reject Rejection) *negatives {
 	n := &negatives{stride: int64(items) + 1}
 	var gaps, offsets []int64
 	unknown := make([]float64, len(users))
 	for i := range users {
-		known := users[i].known(withHeld)
+		known := users[i].known(reject)
 		if len(known) == items {
 			known = nil // nothing else is left: any item has to do
 		}

@@ -19,26 +19,26 @@ func TestNegativesAreUniformOverUnknownItems(t *testing.T) {
 			{Train: []int32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
 			{Train: []int32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}}, // knows everything: any item will do
 		}
-		for _, withHeld := range []bool{false, true} {
-			n := newNegatives(s, users, items, withHeld)
+		for _, reject := range []Rejection{RejectTrain, RejectAll, RejectNone} {
+			n := newNegatives(s, users, items, reject)
 			for user := range users {
 				counts := make([]float64, items+1)
 				drawn := n.draw(s.FromInt64([]int64{int64(user), int64(user)}), draws/2)
 				for _, item := range drawn.Int64s() {
 					counts[item]++
 				}
-				checkUniform(t, counts, unknown(&users[user], items, withHeld), draws)
+				checkUniform(t, counts, unknown(&users[user], items, reject), draws)
 			}
 		}
 	})
 }
 
-func unknown(u *User, items int, withHeld bool) map[int]bool {
+func unknown(u *User, items int, reject Rejection) map[int]bool {
 	out := map[int]bool{}
 	for item := 1; item <= items; item++ {
 		out[item] = true
 	}
-	known := u.known(withHeld)
+	known := u.known(reject)
 	if len(known) < items {
 		for _, item := range known {
 			delete(out, int(item))
@@ -72,30 +72,60 @@ func (b table) Score(states, items *gotorch.Tensor) *gotorch.Tensor {
 	return backbone.Lookup(b.weight, items, -1).Mul(states.Unsqueeze(1)).Sum(-1)
 }
 
+func (b table) ScoreSet(states, items *gotorch.Tensor) *gotorch.Tensor {
+	return states.MatMul(backbone.Lookup(b.weight, items, -1).T())
+}
+
 func (b table) ScoreRange(states *gotorch.Tensor, first, count int64) *gotorch.Tensor {
 	return states.MatMul(b.weight.Narrow(0, first, count).T())
 }
 
-func TestBlocksGiveTheWholeCrossEntropy(t *testing.T) {
-	torchtest.Run(t, func(s *gotorch.Session) {
-		const n, items = 7, 9
-		o := &objective{config: Config{Loss: CE}, items: items}
-		weight, states := s.Randn(items+1, 4).RequiresGrad(true), s.Randn(n, 4).RequiresGrad(true)
-		o.backbone = table{weight: weight}
-		in := targets{states: states.Mul(1), items: s.FromInt64([]int64{1, 9, 2, 3, 3, 4, 5})}
-		whole, differentiable := o.loss(in)
-		differentiable.Backward()
-		wantStates, wantWeight := states.Grad().Float32s(), weight.Grad().Float32s()
-		for _, rows := range []int64{1, 2, 3, 6} {
-			states.SetGrad(nil)
-			weight.SetGrad(nil)
-			value, differentiable := o.inBlocks(in, rows)
-			differentiable.Backward()
-			near(t, value.Float32s(), whole.Float32s())
-			near(t, states.Grad().Float32s(), wantStates)
-			near(t, weight.Grad().Float32s(), wantWeight)
+// scored is n targets of two users, some of them missing, against random tables.
+func scored(s *gotorch.Session, config Config) (*objective, targets) {
+	const items = 9
+	users := []User{{Train: []int32{1, 2}}, {Train: []int32{3}}}
+	o := &objective{
+		config: config.resolved(), items: items, logits: 1 << 20, negatives: newNegatives(s, users, items, RejectTrain),
+		backbone: table{weight: s.Randn(items+1, 4).RequiresGrad(true)},
+	}
+	return o, targets{
+		states: s.Randn(8, 4).RequiresGrad(true), items: s.FromInt64([]int64{1, 9, 2, 0, 3, 3, 4, 0}),
+		sequence: s.FromInt64([]int64{0, 0, 0, 0, 1, 1, 1, 0}), users: s.FromInt64([]int64{0, 1}), scale: 1,
+	}
+}
+
+// gradients are those of one loss, drawn anew from the same seed.
+func gradients(t *testing.T, o *objective, in targets) (value, states, weight []float32) {
+	t.Helper()
+	table := o.backbone.(table).weight
+	in.states.SetGrad(nil)
+	table.SetGrad(nil)
+	if err := in.states.Session().Generator().Seed(5); err != nil {
+		t.Fatal(err)
+	}
+	out := o.loss(targets{states: in.states.Mul(1), items: in.items, sequence: in.sequence, users: in.users, scale: in.scale})
+	out.differentiable.Backward()
+	return out.recommendation.Float32s(), in.states.Grad().Float32s(), table.Grad().Float32s()
+}
+
+func TestBlocksGiveTheWholeSoftmax(t *testing.T) {
+	for _, sharing := range []Sharing{PerBatch, PerSequence, PerTarget} {
+		for _, loss := range []Loss{CE, SampledCE} {
+			torchtest.Run(t, func(s *gotorch.Session) {
+				config := Default()
+				config.Loss, config.Sharing, config.Negatives = loss, sharing, 5
+				o, in := scored(s, config)
+				wantValue, wantStates, wantWeight := gradients(t, o, in)
+				for _, logits := range []int64{1, 12, 30} {
+					o.logits = logits
+					value, states, weight := gradients(t, o, in)
+					near(t, value, wantValue)
+					near(t, states, wantStates)
+					near(t, weight, wantWeight)
+				}
+			})
 		}
-	})
+	}
 }
 
 func near(t *testing.T, got, want []float32) {
@@ -108,18 +138,126 @@ func near(t *testing.T, got, want []float32) {
 	}
 }
 
-func TestLossesAreFiniteAtHugeScores(t *testing.T) {
-	for _, loss := range []Loss{BCE, CE} {
+// TestLossesEqualTheirDefinitions compares with sums over the drawn items in
+// float64.
+func TestLossesEqualTheirDefinitions(t *testing.T) {
+	for _, loss := range Losses() {
+		for _, sharing := range []Sharing{PerTarget, PerSequence, PerBatch} {
+			for _, corrected := range []bool{false, true} {
+				t.Run(string(loss)+" "+string(sharing), func(t *testing.T) {
+					torchtest.Run(t, func(s *gotorch.Session) {
+						config := Default()
+						config.Loss, config.Sharing, config.Negatives, config.CorrectSampling = loss, sharing, 6, corrected
+						o, in := scored(s, config)
+						value, _, _ := gradients(t, o, in)
+						if err := s.Generator().Seed(5); err != nil {
+							t.Fatal(err)
+						}
+						near(t, value, []float32{float32(defined(o, in, o.draw(in)))})
+					})
+				})
+			}
+		}
+	}
+}
+
+// defined is a loss by its definition.
+func defined(o *objective, in targets, d draw) float64 {
+	states, items := in.states.Float64s(), in.items.Int64s()
+	weight := o.backbone.(table).weight.Float64s()
+	score := func(i int, item int64) float64 {
+		sum := 0.0
+		for k := range 4 {
+			sum += states[4*i+k] * weight[4*int(item)+k]
+		}
+		return sum
+	}
+	softplus := func(x float64) float64 { return math.Log1p(math.Exp(x)) }
+	sum, count := 0.0, 0.0
+	for i, item := range items {
+		if item == 0 {
+			continue
+		}
+		count++
+		wanted := score(i, item)
+		var negatives []int64
+		switch {
+		case o.config.Loss == CE:
+			for other := int64(1); other <= o.items; other++ {
+				negatives = append(negatives, other)
+			}
+		case d.shared != nil:
+			negatives = d.shared.Int64s()
+		default:
+			negatives = d.each.Select(0, int64(i)).Int64s()
+		}
+		total, raise := 0.0, 0.0
+		if o.config.Loss == SampledCE {
+			total = math.Exp(wanted)
+			if o.config.CorrectSampling {
+				raise = math.Log(float64(o.items-1) / float64(o.config.Negatives))
+			}
+		}
+		pairs := 0.0
+		for _, negative := range negatives {
+			if d.shared != nil && negative == item {
+				continue
+			}
+			s := score(i, negative)
+			total += math.Exp(s + raise)
+			if o.config.Loss == BPR {
+				s -= wanted
+			}
+			pairs += softplus(s) / float64(len(negatives))
+		}
+		switch o.config.Loss {
+		case BCE:
+			sum += softplus(-wanted) + pairs
+		case BPR:
+			sum += pairs
+		default:
+			sum += math.Log(total) - wanted
+		}
+	}
+	return sum / count
+}
+
+func TestScaleScalesGradientsAlone(t *testing.T) {
+	for _, loss := range Losses() {
 		torchtest.Run(t, func(s *gotorch.Session) {
 			config := Default()
-			config.Loss, config.Negatives = loss, 2
-			users := []User{{Train: []int32{1}}, {Train: []int32{2}}}
-			o := &objective{config: config, items: 3, negatives: newNegatives(s, users, 3, false)}
-			o.backbone = table{weight: s.FromFloat32([]float32{0, 1, -1, 1}, 4, 1)}
+			config.Loss = loss
+			o, in := scored(s, config)
+			value, states, weight := gradients(t, o, in)
+			in.scale = 0.25
+			scaledValue, scaledStates, scaledWeight := gradients(t, o, in)
+			near(t, scaledValue, value)
+			for i := range states {
+				states[i] *= 0.25
+			}
+			for i := range weight {
+				weight[i] *= 0.25
+			}
+			near(t, scaledStates, states)
+			near(t, scaledWeight, weight)
+		})
+	}
+}
+
+func TestLossesAreFiniteAtHugeScores(t *testing.T) {
+	for _, loss := range Losses() {
+		torchtest.Run(t, func(s *gotorch.Session) {
+			config := Default()
+			config.Loss, config.Negatives, config.Sharing = loss, 2, PerTarget
+			users := []User{{Train: []int32{2}}, {Train: []int32{1}}} // who do not draw their own targets
+			o := &objective{config: config, items: 3, logits: 1 << 20, negatives: newNegatives(s, users, 3, RejectTrain)}
+			o.backbone = table{weight: s.FromFloat32([]float32{0, 1, -1, 0}, 4, 1)}
 			states := s.FromFloat32([]float32{1e4, -1e4}, 2, 1).RequiresGrad(true)
-			value, differentiable := o.loss(targets{states: states, items: s.FromInt64([]int64{2, 1}), users: s.FromInt64([]int64{0, 1})})
-			differentiable.Backward()
-			if got := value.Item(); math.IsInf(got, 0) || math.IsNaN(got) || got < 1e4 {
+			out := o.loss(targets{
+				states: states, items: s.FromInt64([]int64{2, 1}), sequence: s.FromInt64([]int64{0, 1}), users: s.FromInt64([]int64{0, 1}), scale: 1,
+			})
+			out.differentiable.Backward()
+			if got := out.recommendation.Item(); math.IsInf(got, 0) || math.IsNaN(got) || got < 1e4 {
 				t.Errorf("%s at scores of ±10⁴ is %v", loss, got)
 			}
 			for _, g := range states.Grad().Float32s() {
@@ -128,20 +266,6 @@ func TestLossesAreFiniteAtHugeScores(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestExamplesAreTheNewestWindow(t *testing.T) {
-	users := []User{{Train: []int32{1}}, {Train: []int32{1, 2, 3, 4, 5, 6}}, {Train: []int32{7, 8}}}
-	examples := newExamples(users, 3)
-	if len(examples) != 2 {
-		t.Fatalf("%d examples, want 2: a user with one item has no target", len(examples))
-	}
-	items, of := flatten(examples)
-	for i, want := range [][2]int64{{4, 1}, {5, 1}, {6, 1}, {8, 2}} {
-		if items[i] != want[0] || of[i] != want[1] {
-			t.Errorf("target %d is item %d of user %d, want %v", i, items[i], of[i], want)
-		}
 	}
 }
 

@@ -3,9 +3,11 @@ package training
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -69,12 +71,18 @@ func TestTrainingLearnsWhatIsPlanted(t *testing.T) {
 	for _, on := range []struct {
 		backbone string
 		loss     Loss
-	}{{backbone.SASRecName, BCE}, {backbone.SASRecName, CE}, {backbone.STOSAName, BCE}} {
+	}{
+		{backbone.SASRecName, BCE}, {backbone.SASRecName, BPR}, {backbone.SASRecName, CE}, {backbone.SASRecName, SampledCE},
+		{backbone.STOSAName, BPR}, {backbone.STOSAName, CE},
+	} {
 		for _, mode := range prism.Modes() {
 			for name, data := range map[string]Data{"items alone": chains(200, 30), "pictures": withPictures(chains(200, 30))} {
 				t.Run(on.backbone+" "+string(on.loss)+" "+string(mode)+" "+name, func(t *testing.T) {
 					config := small()
 					config.Model.Backbone, config.Loss, config.Model.Mode = on.backbone, on.loss, mode
+					if on.loss == SampledCE {
+						config.Negatives = 10
+					}
 					result := train(t, data, config, Options{})
 					if got := *result.History[result.Best-1].Value; got < 0.8 {
 						t.Errorf("ndcg@5 is %.3f after %d epochs, want nearly 1: %+v", got, result.Best, result.History)
@@ -116,8 +124,34 @@ func TestKilledTrainingResumesToTheSameResult(t *testing.T) {
 		t.Fatalf("a cancelled training gave %v", err)
 	}
 	resumed := train(t, data, config, Options{Resume: dir})
-	if resumed.Resumed != 2 {
-		t.Errorf("taken up after epoch %d, want 2", resumed.Resumed)
+	if resumed.Resumed != 2*4 {
+		t.Errorf("taken up after %d steps, want 2 epochs of 4", resumed.Resumed)
+	}
+	resumed.Resumed = 0
+	if diff := cmp.Diff(whole, resumed); diff != "" {
+		t.Errorf("resumed differs from uninterrupted:\n%s", diff)
+	}
+}
+
+func TestTrainingResumesWithinAnEpoch(t *testing.T) {
+	config := small()
+	config.Epochs, config.Loss, config.AccumulateSteps = 4, BCE, 2
+	data := withPictures(chains(200, 30)) // 7 steps, 4 of the optimizer
+	whole := train(t, data, config, Options{})
+
+	dir := t.TempDir()
+	ctx, kill := context.WithCancel(t.Context())
+	_, err := Train(ctx, torchtest.Open(t), data, config, Options{Device: "cpu", Resume: dir, CheckpointEvery: 1, Progress: func(p Progress) {
+		if p.Epoch == 3 && p.Step == 6 {
+			kill()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("a cancelled training gave %v", err)
+	}
+	resumed := train(t, data, config, Options{Resume: dir})
+	if want := 2*7 + 6; resumed.Resumed != want {
+		t.Errorf("taken up after %d steps, want %d", resumed.Resumed, want)
 	}
 	resumed.Resumed = 0
 	if diff := cmp.Diff(whole, resumed); diff != "" {
@@ -151,10 +185,9 @@ func TestDivergenceStopsWithItsStep(t *testing.T) {
 	data.Modalities[0].Vectors[3*data.Modalities[0].Size] = 3e38
 	data.Modalities[0].Vectors[3*data.Modalities[0].Size+1] = 3e38
 	_, err := Train(t.Context(), torchtest.Open(t), data, small(), Options{Device: "cpu"})
-	if !errors.Is(err, ErrDiverged) {
-		t.Fatalf("got %v, want ErrDiverged", err)
+	if !errors.Is(err, ErrDiverged) || !strings.Contains(err.Error(), "epoch 1, step ") || !strings.Contains(err.Error(), " is not finite") {
+		t.Fatalf("got %v, want ErrDiverged with the step and the tensor", err)
 	}
-	t.Log(err)
 }
 
 func TestPatienceStopsEarly(t *testing.T) {
@@ -175,5 +208,115 @@ func TestWithoutValidationTheLastEpochIsKept(t *testing.T) {
 	config.Epochs, config.Patience = 3, 1
 	if result := train(t, data, config, Options{}); result.Best != 3 || result.History[2].Value != nil {
 		t.Errorf("kept epoch %d of %+v, want the third", result.Best, result.History)
+	}
+}
+
+func TestEveryFewEpochsAreValidated(t *testing.T) {
+	config := small()
+	config.Epochs, config.EvalEvery = 8, 3
+	var validated []int
+	for _, e := range train(t, chains(50, 30), config, Options{}).History {
+		if e.Value != nil {
+			validated = append(validated, e.Epoch)
+		} else if e.Best {
+			t.Errorf("epoch %d is the best without having been validated", e.Epoch)
+		}
+	}
+	if diff := cmp.Diff([]int{3, 6, 8}, validated); diff != "" {
+		t.Errorf("epochs that were validated:\n%s", diff)
+	}
+}
+
+func TestTrainingLossCanBeMonitored(t *testing.T) {
+	config := small()
+	config.Epochs, config.Monitor = 5, "loss"
+	result := train(t, chains(50, 30), config, Options{})
+	for _, e := range result.History {
+		if *e.Value != e.Loss {
+			t.Errorf("epoch %d: monitored %v, want the loss %v", e.Epoch, *e.Value, e.Loss)
+		}
+		if best := result.History[result.Best-1]; e.Loss < best.Loss {
+			t.Errorf("epoch %d has the loss %v, less than %v of the best epoch %d", e.Epoch, e.Loss, best.Loss, best.Epoch)
+		}
+	}
+}
+
+func TestGainsBelowMinDeltaDoNotCount(t *testing.T) {
+	config := small()
+	config.Epochs, config.Patience, config.MinDelta = 50, 3, 10
+	if result := train(t, chains(50, 30), config, Options{}); result.Best != 1 || len(result.History) != 4 {
+		t.Errorf("best epoch %d of %d, want the first of 4: no metric gains 10", result.Best, len(result.History))
+	}
+}
+
+// TestAccumulationIsALargerBatch holds for losses whose targets weigh the same
+// in parts of equal size, without dropout.
+func TestAccumulationIsALargerBatch(t *testing.T) {
+	data := Data{Items: 30}
+	random := rand.New(rand.NewPCG(3, 3))
+	for i := range 64 {
+		u := User{ID: int32(i + 1)}
+		for range 5 {
+			u.Train = append(u.Train, int32(1+random.IntN(30)))
+		}
+		data.Users = append(data.Users, u)
+	}
+	config := small()
+	config.Model.Dropout, config.Model.DropoutAttention, config.Epochs = 0, 0, 2
+	whole := train(t, data, config, Options{})
+	config.BatchSize, config.AccumulateSteps = config.BatchSize/4, 4
+	parts := train(t, data, config, Options{})
+	for i, want := range whole.Model.Tensors {
+		if worst := furthest(parts.Model.Tensors[i].Values, want.Values); worst > 1e-4 {
+			t.Errorf("%s differs by %v", want.Name, worst)
+		}
+	}
+}
+
+func furthest(a, b []float32) (worst float64) {
+	for i := range a {
+		worst = max(worst, math.Abs(float64(a[i]-b[i])))
+	}
+	return worst
+}
+
+func TestClippingBoundsWhatOneStepCanDo(t *testing.T) {
+	config := small()
+	config.Epochs, config.ClipNorm = 3, 1e-12 // far below Adam's eps, so that hardly anything moves
+	result := train(t, chains(50, 30), config, Options{})
+	if first, last := result.History[0].Loss, result.History[2].Loss; math.Abs(first-last) > 0.01 {
+		t.Errorf("the loss went from %v to %v although gradients were clipped to nothing", first, last)
+	}
+}
+
+func TestReducedPrecisionLearnsWhatIsPlanted(t *testing.T) {
+	for _, precision := range []Precision{TF32, BF16} {
+		t.Run(string(precision), func(t *testing.T) {
+			config := small()
+			config.Precision = precision
+			result := train(t, withPictures(chains(200, 30)), config, Options{})
+			if got := *result.History[result.Best-1].Value; got < 0.8 {
+				t.Errorf("ndcg@5 is %.3f, want nearly 1", got)
+			}
+		})
+	}
+}
+
+func TestRateRisesAndFalls(t *testing.T) {
+	config := Config{LearningRate: 2, WarmupSteps: 4, FinalRate: 0.1, Decay: LinearDecay}
+	for step, want := range map[int]float64{0: 0.5, 3: 2, 4: 2, 9: 1.1, 14: 0.2, 20: 0.2} {
+		if got := config.rate(step, 14); math.Abs(got-want) > 1e-12 {
+			t.Errorf("linear: the rate of step %d is %v, want %v", step, got, want)
+		}
+	}
+	config.Decay = CosineDecay
+	for step, want := range map[int]float64{4: 2, 9: 1.1, 14: 0.2} {
+		if got := config.rate(step, 14); math.Abs(got-want) > 1e-12 {
+			t.Errorf("cosine: the rate of step %d is %v, want %v", step, got, want)
+		}
+	}
+	config.Decay = ConstantRate
+	if got := config.rate(13, 14); got != 2 {
+		t.Errorf("constant: the rate of step 13 is %v, want 2", got)
 	}
 }

@@ -1,0 +1,207 @@
+package training
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/prismflow/prismflow/model/gotorch"
+)
+
+// A pass is one epoch in progress.
+type pass struct {
+	trainer *trainer
+	feed    *feed
+	number  int // of the epoch, from 1
+	done    int // steps
+	checked int // steps whose losses were found finite
+	intents []int32
+	pace    pace
+	saved   time.Time // when the last checkpoint was written
+}
+
+// epoch goes over all examples once. Order and partners follow from seed and
+// epoch, and the session's generator is seeded by them at its beginning.
+func (t *trainer) epoch(ctx context.Context) error {
+	p, err := t.begin(ctx)
+	if err != nil {
+		return err
+	}
+	for p.done < p.feed.steps() {
+		if err := p.some(ctx); err != nil {
+			return err
+		}
+	}
+	return p.end(ctx)
+}
+
+// begin starts an epoch, or goes on within one where a checkpoint was taken.
+func (t *trainer) begin(ctx context.Context) (*pass, error) {
+	number := len(t.history) + 1
+	random := rand.New(rand.NewPCG(uint64(t.config.Seed), uint64(number)))
+	seed := random.Uint64()
+	p := &pass{trainer: t, number: number, feed: t.newFeed(random)}
+	if err := t.session.Generator().Seed(seed); err != nil {
+		return nil, err
+	}
+	p.pace.begun, p.saved = time.Now(), time.Now()
+	if m := t.middle; m != nil {
+		t.middle = nil
+		p.feed.partners = partners(m.intents, p.feed.order, random)
+		return p, p.goOn(m)
+	}
+	intents, err := t.findIntents(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("epoch %d: %w", number, err)
+	}
+	p.intents = intents
+	p.feed.partners = partners(intents, p.feed.order, random)
+	return p, nil
+}
+
+// some runs the steps that travel to the device together.
+func (p *pass) some(ctx context.Context) (err error) {
+	t := p.trainer
+	shapes, words, err := p.feed.lay(p.done)
+	if err != nil {
+		return fmt.Errorf("epoch %d: %w", p.number, err)
+	}
+	t.session.Scoped(func() {
+		all, next := t.session.FromInt64(words), 0
+		for _, shape := range shapes {
+			if err = ctx.Err(); err != nil {
+				err = fmt.Errorf("epoch %d: %w", p.number, err)
+				return
+			}
+			p.step(shape, all.Narrow(0, int64(next), int64(shape.words())))
+			next += shape.words()
+			if err = p.report(); err != nil {
+				return
+			}
+		}
+	})
+	return err
+}
+
+// step makes the next step.
+func (p *pass) step(shape stepShape, words *gotorch.Tensor) {
+	t := p.trainer
+	part := p.part()
+	if part.last {
+		t.adam.SetLearningRate(p.rate())
+	}
+	t.session.Scoped(func() { t.step(shape.view(words), part) })
+	p.pace.examples += p.feed.size(p.done)
+	p.done++
+}
+
+// part says where in an optimizer step the next batch stands. What is left over
+// at the end of an epoch is an optimizer step, too.
+func (p *pass) part() part {
+	n := p.trainer.config.AccumulateSteps
+	first := p.done / n * n
+	size := min(n, p.feed.steps()-first)
+	return part{first: p.done == first, last: p.done == first+size-1, scale: 1 / float64(size)}
+}
+
+// rate is the learning rate of the next optimizer step.
+func (p *pass) rate() float64 {
+	c := p.trainer.config
+	perEpoch := (p.feed.steps() + c.AccumulateSteps - 1) / c.AccumulateSteps
+	return c.rate((p.number-1)*perEpoch+p.done/c.AccumulateSteps, c.Epochs*perEpoch)
+}
+
+// readEvery is after how many steps losses are read from a device that works on
+// its own; on the CPU nothing is gained by waiting.
+const readEvery = 50
+
+// report reads the losses, stops when one is not finite, tells how far it is,
+// and writes a checkpoint when it is time.
+func (p *pass) report() error {
+	t := p.trainer
+	if t.session.Device().Type != gotorch.CPU && p.done%readEvery != 0 && p.done < p.feed.steps() {
+		return nil
+	}
+	record := t.readLosses(p.done)
+	if err := p.finite(record); err != nil {
+		return err
+	}
+	t.tell(Progress{
+		Epoch: p.number, Epochs: t.config.Epochs, Step: p.done, Steps: p.feed.steps(),
+		Loss: record.meanTotal(p.done), UsersPerSecond: p.pace.perSecond(),
+	})
+	if every := t.options.CheckpointEvery; every > 0 && p.done < p.feed.steps() && p.part().first && time.Since(p.saved) >= every {
+		p.saved = time.Now()
+		return t.save(p)
+	}
+	return nil
+}
+
+func (t *trainer) readLosses(steps int) (r record) {
+	t.session.Scoped(func() { r = t.losses.Narrow(0, 0, int64(steps)).Float32s() })
+	return r
+}
+
+func (t *trainer) tell(p Progress) {
+	if t.options.Progress != nil {
+		t.options.Progress(p)
+	}
+}
+
+// ErrDiverged is wrapped when a loss is infinite or not a number.
+var ErrDiverged = errors.New("the training has diverged")
+
+// finite looks at the steps that were not looked at yet.
+func (p *pass) finite(r record) error {
+	for ; p.checked < p.done; p.checked++ {
+		if total := r.total(p.checked); math.IsNaN(total) || math.IsInf(total, 0) {
+			return fmt.Errorf("epoch %d, step %d of %d: %w: %s; a lower learning_rate or a clip_norm often helps",
+				p.number, p.checked+1, p.feed.steps(), ErrDiverged, p.trainer.blame(r, p.checked))
+		}
+	}
+	return nil
+}
+
+// blame names the first tensor that is not finite: a parameter, else a loss.
+func (t *trainer) blame(r record, step int) (text string) {
+	t.session.Scoped(func() {
+		t.session.NoGrad(func() {
+			for _, p := range t.parameters {
+				for name, tensor := range map[string]*gotorch.Tensor{"parameter": p.Tensor, "gradient of": p.Tensor.Grad()} {
+					if text == "" && tensor != nil && !allFinite(tensor) {
+						text = fmt.Sprintf("%s %s is not finite, ", name, p.Name)
+					}
+				}
+			}
+		})
+	})
+	return text + fmt.Sprintf("losses: recommendation %v, interaction %v, the backbone's own %v",
+		r.at(step, recommendationColumn), r.at(step, interactionColumn), r.at(step, ownColumn))
+}
+
+// allFinite reports whether no value is infinite or not a number: x-x is 0 for
+// the others alone.
+func allFinite(t *gotorch.Tensor) bool { return t.Sub(t).Eq(0).All().Item() != 0 }
+
+// end closes the epoch and judges it.
+func (p *pass) end(ctx context.Context) error {
+	t, steps := p.trainer, p.feed.steps()
+	record := t.readLosses(steps)
+	e := Epoch{
+		Epoch: p.number, Steps: int64(steps) * int64(p.number), LearningRate: t.adam.LearningRate(),
+		Loss: record.meanTotal(steps), Recommendation: record.mean(recommendationColumn, steps),
+		Interaction: record.mean(interactionColumn, steps), Own: record.mean(ownColumn, steps),
+	}
+	if err := t.judge(ctx, &e); err != nil {
+		return err
+	}
+	t.history = append(t.history, e)
+	t.tell(Progress{
+		Epoch: p.number, Epochs: t.config.Epochs, Step: steps, Steps: steps,
+		Loss: e.Loss, UsersPerSecond: p.pace.perSecond(), Finished: &e,
+	})
+	return nil
+}
