@@ -93,7 +93,7 @@ func (p *pass) step(shape stepShape, words *gotorch.Tensor) {
 	if part.last {
 		t.adam.SetLearningRate(p.rate())
 	}
-	t.session.Scoped(func() { t.step(shape.view(words), part) })
+	t.compute(shape, words, part)
 	p.pace.examples += p.feed.size(p.done)
 	p.done++
 }

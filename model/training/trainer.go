@@ -76,6 +76,7 @@ type trainer struct {
 	examples   []example
 	cases      []ranking.Case
 
+	graphs  map[stepShape]*capturable
 	losses  *gotorch.Tensor // float32 [steps, recordColumns]: of the epoch in progress
 	history []Epoch
 	best    prism.Snapshot
@@ -125,7 +126,10 @@ func (t *trainer) setUp() error {
 	if t.model, err = prism.New(t.session, t.config.model(t.data), features); err != nil {
 		return err
 	}
-	t.layout, t.fill = t.model.Layout, backbone.Exact
+	t.layout, t.fill, t.graphs = t.model.Layout, backbone.Exact, map[stepShape]*capturable{}
+	if t.session.Device().Type == gotorch.CUDA && t.config.Model.Mode != prism.Reference {
+		t.fillUp()
+	}
 	t.parameters = t.model.Parameters()
 	t.adam, err = optim.NewAdam(t.session, t.parameters, optim.AdamOptions{
 		LearningRate: t.config.LearningRate, WeightDecay: t.config.WeightDecay, Decoupled: t.config.Optimizer == "adamw",

@@ -320,3 +320,71 @@ func TestRateRisesAndFalls(t *testing.T) {
 		t.Errorf("constant: the rate of step 13 is %v, want 2", got)
 	}
 }
+
+// TestFilledUpBatchesGiveTheSameLosses is about what a GPU gets: rows of one
+// width, and sizes filled up to few shapes.
+func TestFilledUpBatchesGiveTheSameLosses(t *testing.T) {
+	for _, on := range []struct {
+		backbone string
+		loss     Loss
+	}{{backbone.SASRecName, CE}, {backbone.STOSAName, CE}} {
+		config := small()
+		config.Model.Backbone, config.Loss = on.backbone, on.loss
+		config.Model.Dropout, config.Model.DropoutAttention, config.Model.GateDropout = 0, 0, 0
+		data := withPictures(chains(90, 30))
+		var want record
+		shapes := map[stepShape]bool{}
+		for _, fill := range []bool{false, true} {
+			stepper(t, torchtest.Open(t), data, config, func(tr *trainer) {
+				if fill {
+					tr.fillUp()
+				}
+				f := tr.newFeed(rand.New(rand.NewPCG(1, 1)))
+				for number := range f.steps() {
+					shape, words, err := f.step(number)
+					if err != nil {
+						t.Fatal(err)
+					}
+					shapes[shape] = fill
+					tr.compute(shape, tr.session.FromInt64(words), part{first: true, last: true, scale: 1})
+				}
+				got := tr.readLosses(f.steps())
+				if want == nil {
+					want = got
+				}
+				for i := range want {
+					if math.Abs(float64(got[i]-want[i])) > 1e-4 {
+						t.Errorf("%s: column %d of step %d is %v filled up, want %v", on.backbone, i%recordColumns, i/recordColumns, got[i], want[i])
+					}
+				}
+			})
+		}
+		few := 0
+		for _, fill := range shapes {
+			if fill {
+				few++
+			}
+		}
+		if few > 2 { // whole batches, and what is left over
+			t.Errorf("%d shapes of filled up batches, want 2", few)
+		}
+	}
+}
+
+func TestBlocksOfASoftmaxLearnInBFloat16(t *testing.T) {
+	config := small()
+	config.Precision = BF16
+	first, last := 0.0, 0.0
+	stepper(t, torchtest.Open(t), withPictures(chains(200, 30)), config, func(tr *trainer) {
+		tr.objective.logits = 100
+		for range 10 {
+			if err := tr.epoch(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first, last = tr.history[0].Loss, tr.history[9].Loss
+	})
+	if last > first/2 {
+		t.Errorf("the loss went from %v to %v in 10 epochs, want less than half", first, last)
+	}
+}
