@@ -98,7 +98,8 @@ func (e *Evaluate) readModel() (prism.Snapshot, error) {
 	if err != nil {
 		return prism.Snapshot{}, fmt.Errorf("reading the model: %w", err)
 	}
-	return train.DecodeModel(parts)
+	model, err := train.DecodeModel(parts)
+	return model.Snapshot, err
 }
 
 // model ranks by the trained model, on its session's thread.

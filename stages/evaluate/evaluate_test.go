@@ -49,7 +49,7 @@ func untrained(t *testing.T, change func(*prism.Snapshot)) []tables.ModelPart {
 		}
 	})
 	change(&snapshot)
-	parts, err := train.EncodeModel(snapshot)
+	parts, err := train.EncodeModel(train.Model{Snapshot: snapshot})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,9 +93,10 @@ type Features struct {
 	TextPresent  bool      `arrow:"text_present" doc:"false when the item has no text"`
 }
 
-// ModelPart is one part of a trained model: its configuration, or a tensor.
+// ModelPart is one part of a trained model: its configuration, the external ids
+// of its items, or a tensor.
 type ModelPart struct {
-	Name  string  `arrow:"name" doc:"config, or the tensor's name"`
+	Name  string  `arrow:"name" doc:"config, item_ids, or the tensor's name"`
 	Type  string  `arrow:"type" doc:"json, float32 or int64"`
 	Shape []int64 `arrow:"shape" doc:"of a tensor, outermost axis first"`
 	Data  []byte  `arrow:"data" doc:"JSON text, or the tensor's values in row-major little-endian order"`

@@ -9,16 +9,16 @@ import (
 	"github.com/prismflow/prismflow/stages"
 )
 
-// read gathers what is trained on, and counts it.
-func (p *Prism) read(ctx context.Context, env *stages.Env) (training.Data, error) {
-	var data training.Data
+// read gathers what is trained on, and counts it. itemIDs are the external ids
+// of the items, nil where they are not known.
+func (p *Prism) read(ctx context.Context, env *stages.Env) (data training.Data, itemIDs []string, err error) {
 	withoutTarget, withoutValid := 0, 0
 	for row, err := range p.Split.Rows() {
 		if err != nil {
-			return data, fmt.Errorf("reading the split: %w", err)
+			return data, nil, fmt.Errorf("reading the split: %w", err)
 		}
 		if err := ctx.Err(); err != nil {
-			return data, err
+			return data, nil, err
 		}
 		user := training.User{ID: row.User, Train: row.Train, Held: slices.Concat(row.Valid, row.Test)}
 		if len(row.Train) < 2 {
@@ -34,14 +34,21 @@ func (p *Prism) read(ctx context.Context, env *stages.Env) (training.Data, error
 		}
 		data.Users = append(data.Users, user)
 	}
+	if itemIDs, err = p.readItems(); err != nil {
+		return data, nil, err
+	}
+	data.Items = max(data.Items, len(itemIDs))
 	if err := p.readFeatures(ctx, env, &data); err != nil {
-		return data, err
+		return data, nil, err
+	}
+	if itemIDs != nil && len(itemIDs) != data.Items {
+		return data, nil, fmt.Errorf("items ends at id %d, and the split or the features have an item %d", len(itemIDs), data.Items)
 	}
 	env.Count("users", float64(len(data.Users)))
 	env.Count("items", float64(data.Items))
 	env.Count("users_without_target", float64(withoutTarget))
 	env.Count("users_without_validation", float64(withoutValid))
-	return data, nil
+	return data, itemIDs, nil
 }
 
 func largest(items []int32) int {

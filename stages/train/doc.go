@@ -4,10 +4,12 @@
 //	kind     = "prism.train"
 //	split    = "split.split"
 //	features = "embed.features"   # optional
+//	items    = "corpus.items"     # optional
 //	loss     = "ce"
 //
-// Its output model is a table that DecodeModel turns back into what prism.Load
-// takes; every stage and command that serves a model reads it so. How training
+// Its output model is a table that holds all that using the model takes, the
+// items' external ids included where items is wired. DecodeModel reads it, and so
+// does every stage and command that serves a model. How training
 // works is package model/training's matter. The package does not evaluate on
 // test answers.
 package train
@@ -42,7 +44,8 @@ target, is much cheaper on large catalogues, and needs more epochs.
 
 Of the test column only the largest id is used, since every item needs a row (and mode
 reference keeps test answers out of the negatives). Items are numbered 1 to the largest
-id in split and features.
+id in split, features and items. Where items is wired it must have every one of these
+ids once, and the model holds the external id of each.
 
 One seed gives one model to the bit on the same device type, libtorch and number of
 threads. A killed training goes on after its last whole epoch, with the same result.
@@ -53,5 +56,6 @@ const prismExample = `
 kind     = "prism.train"
 split    = "split.split"
 features = "features.features"
+items    = "corpus.items"
 seed     = 42
 `

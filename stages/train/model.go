@@ -3,6 +3,7 @@ package train
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 
@@ -10,26 +11,52 @@ import (
 	"github.com/prismflow/prismflow/stages/tables"
 )
 
-// A model table has one row named configName, JSON of configuration, and one
-// row a tensor.
+// A model table has one row named configName, JSON of configuration, where the
+// items' external ids are known one named itemsName, a JSON array of them in the
+// order of the internal ids, and one row a tensor.
 const (
 	configName  = "config"
+	itemsName   = "item_ids"
+	jsonType    = "json"
 	modelFormat = 1
 )
+
+// Model is what a model table holds, which is all that using the model takes.
+type Model struct {
+	prism.Snapshot
+	ItemIDs []string // external ids, that of item i at i-1; nil where the model was trained without them
+}
 
 type configuration struct {
 	Format int          `json:"format"`
 	Model  prism.Config `json:"model"`
 }
 
-// EncodeModel makes the rows of a model table: the configuration first, then
-// the tensors by name.
-func EncodeModel(model prism.Snapshot) ([]tables.ModelPart, error) {
-	text, err := json.Marshal(configuration{modelFormat, model.Config})
+// ConfigJSON is the configuration as a model table has it, with the table's
+// format.
+func (m Model) ConfigJSON() ([]byte, error) {
+	text, err := json.Marshal(configuration{modelFormat, m.Config})
 	if err != nil {
 		return nil, fmt.Errorf("encoding a model's configuration: %w", err)
 	}
-	parts := []tables.ModelPart{{Name: configName, Type: "json", Shape: []int64{}, Data: text}}
+	return text, nil
+}
+
+// EncodeModel makes the rows of a model table: the configuration first, then
+// the items' external ids if they are known, then the tensors as they come.
+func EncodeModel(model Model) ([]tables.ModelPart, error) {
+	text, err := model.ConfigJSON()
+	if err != nil {
+		return nil, err
+	}
+	parts := []tables.ModelPart{{Name: configName, Type: jsonType, Shape: []int64{}, Data: text}}
+	if model.ItemIDs != nil {
+		ids, err := json.Marshal(model.ItemIDs)
+		if err != nil {
+			return nil, fmt.Errorf("encoding a model's item ids: %w", err)
+		}
+		parts = append(parts, tables.ModelPart{Name: itemsName, Type: jsonType, Shape: []int64{}, Data: ids})
+	}
 	for _, t := range model.Tensors {
 		data := make([]byte, 0, 4*len(t.Values))
 		for _, v := range t.Values {
@@ -40,27 +67,34 @@ func EncodeModel(model prism.Snapshot) ([]tables.ModelPart, error) {
 	return parts, nil
 }
 
-// DecodeModel reads the rows of a model table, in any order. Whether the
-// tensors are those that the configuration needs is for prism.Load to say.
-func DecodeModel(parts []tables.ModelPart) (prism.Snapshot, error) {
-	var model prism.Snapshot
+// DecodeModel reads the rows of a model table, in any order, with or without
+// external ids. Whether the tensors are those that the configuration needs is
+// for prism.Load to say.
+func DecodeModel(parts []tables.ModelPart) (Model, error) {
+	var model Model
 	configured := false
 	for _, part := range parts {
-		if part.Name == configName {
-			if err := decodeConfig(part, &model.Config); err != nil {
-				return model, err
-			}
+		var err error
+		switch part.Name {
+		case configName:
 			configured = true
-			continue
+			err = decodeConfig(part, &model.Config)
+		case itemsName:
+			model.ItemIDs, err = decodeItems(part)
+		default:
+			var t prism.Tensor
+			t, err = decodeTensor(part)
+			model.Tensors = append(model.Tensors, t)
 		}
-		t, err := decodeTensor(part)
 		if err != nil {
-			return model, err
+			return Model{}, err
 		}
-		model.Tensors = append(model.Tensors, t)
 	}
 	if !configured {
-		return model, fmt.Errorf("decoding a model: none of its %d rows is named %q", len(parts), configName)
+		return Model{}, fmt.Errorf("decoding a model: none of its %d rows is named %q", len(parts), configName)
+	}
+	if n := len(model.ItemIDs); model.ItemIDs != nil && n != model.Config.Items {
+		return Model{}, fmt.Errorf("decoding a model: %d external ids for %d items", n, model.Config.Items)
 	}
 	return model, nil
 }
@@ -75,6 +109,17 @@ func decodeConfig(part tables.ModelPart, config *prism.Config) error {
 	}
 	*config = c.Model
 	return nil
+}
+
+func decodeItems(part tables.ModelPart) ([]string, error) {
+	var ids []string
+	if err := json.Unmarshal(part.Data, &ids); err != nil {
+		return nil, fmt.Errorf("decoding a model's item ids: %w", err)
+	}
+	if ids == nil { // of JSON's null
+		return nil, errors.New("decoding a model's item ids: null: want a list of texts")
+	}
+	return ids, nil
 }
 
 func decodeTensor(part tables.ModelPart) (prism.Tensor, error) {

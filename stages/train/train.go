@@ -17,6 +17,7 @@ import (
 type Prism struct {
 	Split    stages.In[splitRow]   `stage:"split" doc:"each user's training items and held-out answers"`
 	Features stages.In[featureRow] `stage:"features" optional:"true" doc:"vectors of the items' pictures and texts; without them the backbone is trained alone"`
+	Items    stages.In[itemRow]    `stage:"items" optional:"true" doc:"the items' external ids, which the model then holds"`
 
 	Modalities []string `stage:"modalities" default:"image,text" enum:"image,text" doc:"which of the features are used; one that no item has is left out"`
 	Backbone   string   `stage:"backbone" default:"sasrec" enum:"sasrec" doc:"the sequence model"`
@@ -116,7 +117,7 @@ func (p *Prism) config() training.Config {
 
 // Run trains and writes the model and its history.
 func (p *Prism) Run(ctx context.Context, env *stages.Env) error {
-	data, err := p.read(ctx, env)
+	data, itemIDs, err := p.read(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -139,7 +140,7 @@ func (p *Prism) Run(ctx context.Context, env *stages.Env) error {
 	env.Count("epochs", float64(len(result.History)))
 	env.Count("best_epoch", float64(result.Best))
 	env.Count("model_values", float64(size(result.Model)))
-	return p.write(result)
+	return p.write(result, itemIDs)
 }
 
 func size(model prism.Snapshot) int {
@@ -170,8 +171,8 @@ func (p *Prism) watch(env *stages.Env) func(training.Progress) {
 	}
 }
 
-func (p *Prism) write(result *training.Result) error {
-	parts, err := EncodeModel(result.Model)
+func (p *Prism) write(result *training.Result, itemIDs []string) error {
+	parts, err := EncodeModel(Model{result.Model, itemIDs})
 	if err != nil {
 		return err
 	}

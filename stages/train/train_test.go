@@ -94,7 +94,7 @@ func TestTrainWritesAModelThatLoads(t *testing.T) {
 				t.Errorf("a model of %d items and %d modalities, want 20 and %d", model.Config.Items, len(model.Config.Modalities), tc.modalities)
 			}
 			torchtest.Run(t, func(s *gotorch.Session) {
-				if _, err := prism.Load(s, model); err != nil {
+				if _, err := prism.Load(s, model.Snapshot); err != nil {
 					t.Error(err)
 				}
 			})
@@ -192,7 +192,7 @@ func TestKindIsDeclaredAndChecksItsParameters(t *testing.T) {
 }
 
 func TestBrokenModelTablesAreErrors(t *testing.T) {
-	good, err := EncodeModel(prism.Snapshot{Config: prism.Default(), Tensors: []prism.Tensor{{Name: "a", Shape: []int64{1}, Values: []float32{1}}}})
+	good, err := EncodeModel(Model{Snapshot: prism.Snapshot{Config: prism.Default(), Tensors: []prism.Tensor{{Name: "a", Shape: []int64{1}, Values: []float32{1}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,6 +202,9 @@ func TestBrokenModelTablesAreErrors(t *testing.T) {
 		"other format":     {{Name: configName, Data: []byte(`{"format":2}`)}},
 		"int64 tensor":     {good[0], {Name: "a", Type: "int64"}},
 		"half a value":     {good[0], {Name: "a", Type: "float32", Data: []byte{1}}},
+		"other item ids":   {good[0], {Name: itemsName, Data: []byte(`["a"]`)}},
+		"item ids object":  {good[0], {Name: itemsName, Data: []byte(`{"a":1}`)}},
+		"item ids null":    {good[0], {Name: itemsName, Data: []byte("null")}},
 	} {
 		if _, err := DecodeModel(parts); err == nil {
 			t.Errorf("%s: no error", name)

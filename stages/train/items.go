@@ -1,0 +1,40 @@
+package train
+
+import "fmt"
+
+// itemRow is what is read of tables.CorpusItem.
+type itemRow struct {
+	ID   int32  `arrow:"id"`
+	Item string `arrow:"item"`
+}
+
+// readItems reads the external ids of the items, that of item i at i-1; nil
+// where they are not given. The internal ids must be 1 to their number, in any
+// order, and no two may stand for the same item.
+func (p *Prism) readItems() ([]string, error) {
+	if !p.Items.Present() {
+		return nil, nil
+	}
+	rows, err := p.Items.All()
+	if err != nil {
+		return nil, fmt.Errorf("reading items: %w", err)
+	}
+	ids := make([]string, len(rows))
+	of := make(map[string]int32, len(rows))
+	taken := make([]bool, len(rows))
+	for i, row := range rows {
+		if row.ID < 1 || int(row.ID) > len(rows) {
+			return nil, fmt.Errorf("reading items: row %d has the id %d: want 1…%d, each once", i, row.ID, len(rows))
+		}
+		if taken[row.ID-1] {
+			return nil, fmt.Errorf("reading items: id %d occurs twice: want 1…%d, each once", row.ID, len(rows))
+		}
+		if other, twice := of[row.Item]; twice {
+			return nil, fmt.Errorf("reading items: %.40q has the ids %d and %d", row.Item, other, row.ID)
+		}
+		of[row.Item] = row.ID
+		taken[row.ID-1] = true
+		ids[row.ID-1] = row.Item
+	}
+	return ids, nil
+}
