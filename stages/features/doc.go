@@ -6,8 +6,9 @@
 //	images = "synthetic.images"
 //
 // features.hashed needs no pretrained weights: it hashes n-grams of the text
-// and histograms of the picture. features.shuffled deals the vectors out to
-// the items anew, for the ablation that a gain must not survive.
+// and histograms of the picture. features.attributes takes published lists of
+// attributes for the text. features.shuffled deals the vectors out to the items
+// anew, for the ablation that a gain must not survive.
 //
 // The package does not encode with neural networks, and it does not fetch
 // pictures.
@@ -17,5 +18,5 @@ import "github.com/prismflow/prismflow/stages"
 
 // Kinds are the stage kinds of this package.
 func Kinds() []stages.Kind {
-	return []stages.Kind{hashedKind(), shuffledKind()}
+	return []stages.Kind{attributesKind(), hashedKind(), shuffledKind()}
 }
