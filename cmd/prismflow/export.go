@@ -23,20 +23,21 @@ type exportOptions struct {
 }
 
 const exportDoc = `Export writes the newest result of an output in a format that other programs
-read: CSV (lists as JSON within a field) or Parquet (vectors of fixed length as
-lists). Without -o it goes to stdout.`
+read: CSV (lists as JSON within a field), Parquet (vectors of fixed length as
+lists) or, of a model or features, safetensors (as PyTorch and others load it).
+Without -o it goes to stdout.`
 
-var exporters = map[string]func(io.Writer, string) error{"csv": table.WriteCSV, "parquet": parquet.Write}
+var exporters = map[string]func(io.Writer, string) error{"csv": table.WriteCSV, "parquet": parquet.Write, "safetensors": writeSafetensors}
 
-var exportFormats = []string{"csv", "parquet"}
+var exportFormats = []string{"csv", "parquet", "safetensors"}
 
 func newExportCommand(s *streams) *cobra.Command {
 	var o exportOptions
 	cmd := &cobra.Command{
 		Use:               "export FILE STAGE.OUTPUT",
-		Short:             "Write an output as CSV or Parquet",
+		Short:             "Write an output as CSV, Parquet or safetensors",
 		Long:              exportDoc,
-		Example:           "  prismflow export pipeline.toml count.counts --format csv\n  prismflow export pipeline.toml count.counts -o counts.parquet",
+		Example:           "  prismflow export pipeline.toml count.counts --format csv\n  prismflow export pipeline.toml count.counts -o counts.parquet\n  prismflow export sports train.model -o sports.safetensors",
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: completeThen(completePipelines, completeOutputs),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -44,7 +45,7 @@ func newExportCommand(s *streams) *cobra.Command {
 		},
 	}
 	o.register(cmd)
-	cmd.Flags().StringVar(&o.format, "format", "", "`FORMAT`: csv or parquet (default by the file's suffix)")
+	cmd.Flags().StringVar(&o.format, "format", "", "`FORMAT`: csv, parquet or safetensors (default by the file's suffix)")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "write to `FILE`")
 	complete(cmd, "format", exportFormats...)
 	return cmd
@@ -74,8 +75,8 @@ func runExport(ctx context.Context, file, ref string, o exportOptions, s *stream
 	if o.output != "" {
 		return exportFile(s.path(o.output), path, write)
 	}
-	if o.format == "parquet" && s.out.terminal {
-		return usageError{fmt.Errorf("parquet is no text: give -o FILE or redirect the output")}
+	if o.format != "csv" && s.out.terminal {
+		return usageError{fmt.Errorf("%s is no text: give -o FILE or redirect the output", o.format)}
 	}
 	return write(s.out, path)
 }
