@@ -2,30 +2,31 @@ package pipelines
 
 import (
 	"embed"
-	"path"
+	"io/fs"
+	"slices"
 )
 
-//go:embed *.toml
+//go:embed *.toml bench/*.toml
 var shipped embed.FS
 
-// Embedded is the text of a shipped pipeline, such as demo.toml.
+// Embedded is the text of a shipped pipeline, such as demo.toml or
+// bench/beauty_sasrec_ce.toml.
 func Embedded(name string) ([]byte, bool) {
-	if path.Base(name) != name {
-		return nil, false
-	}
 	data, err := shipped.ReadFile(name)
 	return data, err == nil
 }
 
-// EmbeddedNames are the file names of the shipped pipelines, sorted.
+// EmbeddedNames are the file names of the shipped pipelines, sorted, with the
+// directories that they are in.
 func EmbeddedNames() []string {
-	entries, err := shipped.ReadDir(".")
-	if err != nil {
-		return nil // an embedded directory can be read
+	var names []string
+	for _, pattern := range []string{"*.toml", "*/*.toml"} {
+		matches, err := fs.Glob(shipped, pattern)
+		if err != nil {
+			return nil // both patterns are well-formed
+		}
+		names = append(names, matches...)
 	}
-	names := make([]string, len(entries))
-	for i, entry := range entries {
-		names[i] = entry.Name()
-	}
+	slices.Sort(names)
 	return names
 }

@@ -1,8 +1,11 @@
 package pipelines_test
 
 import (
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -23,13 +26,19 @@ func allKinds(t *testing.T) stages.Registry {
 
 // given are the parameters that a shipped pipeline does not run without.
 var given = map[string]map[string]string{
-	"amazon.toml":    {"reviews": "reviews.json.gz", "metadata": "meta.json.gz"},
-	"sequences.toml": {"file": "Beauty.txt"},
+	"amazon.toml":                         {"reviews": "reviews.json.gz", "metadata": "meta.json.gz"},
+	"sequences.toml":                      {"file": "Beauty.txt"},
+	"bench/beauty_indirec.toml":           {"file": "Beauty.txt"},
+	"bench/beauty_prism_attributes.toml":  {"file": "Beauty.txt", "attributes": "attributes.json"},
+	"bench/beauty_sasrec_bce.toml":        {"file": "Beauty.txt"},
+	"bench/beauty_sasrec_ce.toml":         {"file": "Beauty.txt"},
+	"bench/beauty_sasrec_sampled_ce.toml": {"file": "Beauty.txt"},
+	"bench/beauty_stosa.toml":             {"file": "Beauty.txt"},
 }
 
 func TestShippedPipelines(t *testing.T) {
 	names := pipelines.EmbeddedNames()
-	for _, name := range []string{"amazon.toml", "beauty.toml", "demo.toml", "home.toml", "sequences.toml", "sports.toml"} {
+	for _, name := range append([]string{"beauty.toml", "demo.toml", "home.toml", "sports.toml"}, slices.Sorted(maps.Keys(given))...) {
 		if !slices.Contains(names, name) {
 			t.Errorf("%s is not shipped", name)
 		}
@@ -43,7 +52,7 @@ func TestShippedPipelines(t *testing.T) {
 			if len(p.Warnings) > 0 {
 				t.Errorf("warnings: %v", p.Warnings)
 			}
-			if p.Name+".toml" != name || p.Description == "" {
+			if p.Name+".toml" != path.Base(name) || p.Description == "" {
 				t.Errorf("is named %s, described %q", p.Name, p.Description)
 			}
 			text, _ := pipelines.Embedded(name)
@@ -51,6 +60,46 @@ func TestShippedPipelines(t *testing.T) {
 				t.Error("has no parameters, or is not evaluated")
 			}
 		})
+	}
+}
+
+// A model can be used without its corpus only if it holds the items' ids.
+func TestShippedModelsHoldTheirItems(t *testing.T) {
+	for _, name := range pipelines.EmbeddedNames() {
+		p, err := pipelines.Load(pipelines.EmbeddedPrefix+name, pipelines.Options{Registry: allKinds(t), Params: given[name]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range p.Stages {
+			wired := slices.ContainsFunc(spec.Stage.Inputs(), func(in stages.Input) bool { return in.Port == "items" })
+			if spec.Kind == "prism.train" && !wired {
+				t.Errorf("%s: stage %s: items is not wired", name, spec.Name)
+			}
+		}
+	}
+}
+
+// The README lists what is shipped, and nothing else.
+func TestShippedPipelinesAreListed(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed []string
+	for _, match := range regexp.MustCompile("(?m)`([a-z_/0-9]+\\.toml)`").FindAllSubmatch(readme, -1) {
+		listed = append(listed, string(match[1]))
+	}
+	slices.Sort(listed)
+	if want := pipelines.EmbeddedNames(); !slices.Equal(slices.Compact(listed), want) {
+		t.Errorf("README.md names %v, want %v", listed, want)
+	}
+}
+
+func TestEmbeddedIsOnlyWhatIsShipped(t *testing.T) {
+	for _, name := range []string{"bench", "bench/", "beauty_sasrec_ce.toml", "../pipelines/demo.toml", "./demo.toml", "/demo.toml", ""} {
+		if _, ok := pipelines.Embedded(name); ok {
+			t.Errorf("%q is a shipped pipeline", name)
+		}
 	}
 }
 
