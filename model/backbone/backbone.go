@@ -1,6 +1,7 @@
 package backbone
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -79,6 +80,7 @@ var constructors = []struct {
 }{
 	{name: SASRecName, make: newSASRec},
 	{name: STOSAName, make: newSTOSA},
+	{name: InDiRecName, make: newInDiRec, paired: true},
 }
 
 // LearnsFromPairs reports whether the backbone of a name is a Paired one.
@@ -101,8 +103,14 @@ func Names() []string {
 }
 
 // New makes a backbone with parameters drawn from the session's generator. Call
-// it inside the session's Run.
+// it inside the session's Run. Settings that only one backbone reads are checked
+// by it.
 func New(s *gotorch.Session, name string, config Config) (Backbone, error) {
+	if name == InDiRecName {
+		if err := errors.Join(config.InDiRec.Validate(config.Hidden)...); err != nil {
+			return nil, fmt.Errorf("backbone %s: %w", name, err)
+		}
+	}
 	for _, c := range constructors {
 		if c.name == name {
 			return c.make(s, config), nil

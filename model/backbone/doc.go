@@ -15,5 +15,6 @@
 // PRISM enters.
 //
 // Another backbone is one more file with a constructor in the constructors
-// table. The package has no loss, no optimizer and no item features.
+// table. The loss of the scores is not here, nor are optimizers and item
+// features; a backbone that learns by more than its scores has a loss of its own.
 package backbone

@@ -166,6 +166,9 @@ func (c Config) ValidateSettings() []error {
 	}{{"lambda_synergy", c.LambdaSynergy}, {"lambda_redundancy", c.LambdaRedundancy}, {"margin", c.Margin}, {"pvn_weight", c.STOSA.PVNWeight}} {
 		add(v.value >= 0, "%s = %v: want 0 or more", v.name, v.value)
 	}
+	if c.Backbone == backbone.InDiRecName {
+		problems = append(problems, c.InDiRec.Validate(c.Hidden)...)
+	}
 	add(c.GateTemperature > 0, "gate_temperature = %v: want more than 0", c.GateTemperature)
 	return problems
 }
