@@ -51,7 +51,7 @@ func shaped(users, items, modalities int) Data {
 var benched = []struct {
 	backbone string
 	loss     Loss
-}{{backbone.SASRecName, BCE}, {backbone.SASRecName, CE}, {backbone.STOSAName, BPR}}
+}{{backbone.SASRecName, BCE}, {backbone.SASRecName, CE}, {backbone.STOSAName, BPR}, {backbone.InDiRecName, CE}}
 
 // BenchmarkEpoch measures training on data of Beauty's shape, with and without
 // PRISM on two modalities of 512 numbers: seconds for an epoch (from some of its
