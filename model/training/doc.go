@@ -6,11 +6,11 @@
 //	fmt.Println(result.History[result.Best-1].Value) // validation metric of the epoch that was kept
 //	model, err := prism.Load(session, result.Model)
 //
-// Every user is one example an epoch: the newest items of the training part, each
-// with the item that follows as its target. Batches are packed, so the work grows
-// with the items and not with the window. After each epoch all users are ranked
+// A user is one example an epoch, the newest items of the training part, each with
+// the item that follows as its target; or one for every prefix of them. Batches are packed, so the work grows
+// with the items and not with the window. Every few epochs all users are ranked
 // against all items; the parameters of the best epoch are kept, and training
-// stops when Patience epochs brought nothing better.
+// stops when Patience validations brought nothing better.
 //
 // One seed, device type, number of threads and libtorch gives one result to the
 // bit, also when the training was killed and resumed. The package does not split
