@@ -409,6 +409,14 @@ func (t *Tensor) FillInPlace(value float64) *Tensor { return t.inPlace("aten::fi
 // CopyFrom sets the elements from another tensor, broadcast and converted.
 func (t *Tensor) CopyFrom(src *Tensor) *Tensor { return t.inPlace("aten::copy_", src) }
 
+// ExpInPlace raises e to every element.
+func (t *Tensor) ExpInPlace() *Tensor { return t.inPlace("aten::exp_") }
+
+// ScatterAddInPlace adds each element of values at its index along a dimension.
+func (t *Tensor) ScatterAddInPlace(dim int, indices, values *Tensor) *Tensor {
+	return t.inPlace("aten::scatter_add_", dim, indices, values)
+}
+
 // ClampInPlace limits values to [low, high]; nil leaves a side open.
 func (t *Tensor) ClampInPlace(low, high any) *Tensor { return t.inPlace("aten::clamp_", low, high) }
 

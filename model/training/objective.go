@@ -116,82 +116,81 @@ func (o *objective) unwanted(states, items *gotorch.Tensor, d draw) *gotorch.Ten
 	return o.backbone.ScoreSet(states, d.shared).MaskedFill(hits, math.Inf(-1))
 }
 
-// maxLogits bounds the score matrix of a cross-entropy, of which libtorch holds
-// about four at a time. On the CPU 4 MiB, which stay in its caches, were two to
-// three times faster than 64; a GPU wants large blocks.
+// maxLogits bounds the score matrix of a softmax, of which two are held at a
+// time. On the CPU 8 MiB, which stay in its caches, were a third faster than 32; a
+// GPU wants large blocks.
 func maxLogits(device gotorch.Device) int64 {
 	if device.Type == gotorch.CPU {
-		return 1 << 20
+		return 1 << 21
 	}
 	return 1 << 26
 }
 
-// softmax is CE or SampledCE, with the gradient taken block by block where one
-// block does not hold all scores.
+// softmax is CE or SampledCE. The gradient is taken block by block, so that only
+// one block's scores are in memory.
 func (o *objective) softmax(t targets, d draw, count *gotorch.Tensor) (value, differentiable *gotorch.Tensor) {
-	block := func(states *gotorch.Tensor, from, n int64) *gotorch.Tensor {
-		items := t.items.Narrow(0, from, n)
-		if o.config.Loss == CE {
-			return o.crossEntropy(states, items)
-		}
-		part := d
-		if d.each != nil {
-			part.each = d.each.Narrow(0, from, n)
-		}
-		return o.sampledCrossEntropy(states, items, part)
-	}
-	width := o.items
-	if o.config.Loss == SampledCE {
-		width = int64(o.config.Negatives) + 1
-	}
-	n := t.states.Size(0)
-	rows := max(1, o.logits/width)
-	if n <= rows {
-		loss := block(t.states, 0, n).Div(count)
-		return loss.Detach(), loss.Mul(t.scale)
-	}
-	return inBlocks(t, rows, count, block)
-}
-
-// inBlocks takes the gradient block by block, so that only one block's scores
-// are in memory.
-func inBlocks(t targets, rows int64, count *gotorch.Tensor, block func(states *gotorch.Tensor, from, n int64) *gotorch.Tensor) (value, differentiable *gotorch.Tensor) {
 	s, n := t.states.Session(), t.states.Size(0)
+	rows := max(1, o.logits/o.classes())
 	leaf := t.states.Detach().RequiresGrad(true)
 	value = s.Zeros()
 	for from := int64(0); from < n; from += rows {
 		size := min(rows, n-from)
 		s.Scoped(func() {
-			loss := block(leaf.Narrow(0, from, size), from, size).Div(count)
-			loss.Mul(t.scale).Backward()
-			value.AddInPlace(loss.Detach(), 1)
+			logits, classes := o.logitsOf(leaf.Narrow(0, from, size), t.items.Narrow(0, from, size), d.narrow(from, size))
+			value.AddInPlace(backwardSoftmax(logits, classes, count, t.scale), 1)
 		})
 	}
-	return value, t.states.Mul(leaf.Grad()).Sum()
+	return value.Div(count), t.states.Mul(leaf.Grad()).Sum()
 }
 
-// ATen's numbers for cross_entropy_loss.
-const (
-	reduceBySum = 2
-	ignored     = -1 // the class of a target 0, items being classes from 0
-)
-
-// crossEntropy is the sum over states of -log softmax of the target among all
-// items.
-func (o *objective) crossEntropy(states, items *gotorch.Tensor) *gotorch.Tensor {
-	logits := o.backbone.ScoreRange(states, 1, o.items)
-	return states.Session().Call1("aten::cross_entropy_loss", logits, items.Sub(1), nil, reduceBySum, ignored)
+// classes is how many items a target is told from, itself included.
+func (o *objective) classes() int64 {
+	if o.config.Loss == CE {
+		return o.items
+	}
+	return int64(o.config.Negatives) + 1
 }
 
-// sampledCrossEntropy is the same among the target and the drawn items. With
-// the correction a drawn score stands for items/negatives of them, so that the
-// sum estimates that over all items (Jean et al., ACL 2015, for a uniform draw).
-func (o *objective) sampledCrossEntropy(states, items *gotorch.Tensor, d draw) *gotorch.Tensor {
+// narrow is the negatives of some of the targets.
+func (d draw) narrow(from, size int64) draw {
+	if d.each != nil {
+		d.each = d.each.Narrow(0, from, size)
+	}
+	return d
+}
+
+// none is the class of what is no target.
+const none = -1
+
+// logitsOf are the scores [n, classes], and which of them is the target's, int64
+// [n]: those of all items, or of the target and the drawn ones. With the
+// correction a drawn score stands for items/negatives of them, so that the sum
+// estimates that over all items (Jean et al., ACL 2015, for a uniform draw).
+func (o *objective) logitsOf(states, items *gotorch.Tensor, d draw) (logits, classes *gotorch.Tensor) {
+	if o.config.Loss == CE {
+		return o.backbone.ScoreRange(states, 1, o.items), items.Add(none)
+	}
 	unwanted := o.unwanted(states, items, d)
 	if o.config.CorrectSampling {
 		unwanted = unwanted.Add(math.Log(float64(o.items-1) / float64(o.config.Negatives)))
 	}
-	logits := states.Session().Cat(1, o.wanted(states, items), unwanted)
-	class := items.Gt(0).To(gotorch.Int64).Sub(1) // 0 for a target, ignored for none
-	return states.Session().Call1("aten::cross_entropy_loss", logits, class, nil, reduceBySum, ignored)
+	return states.Session().Cat(1, o.wanted(states, items), unwanted), items.Gt(0).To(gotorch.Int64).Add(none)
+}
+
+// backwardSoftmax gives the sum of -log softmax at the classes, detached, and
+// takes the gradient of its scale/count-th part. The gradient is softmax less one
+// at the class, computed in place of the logarithms: recording the softmax for
+// autograd would go over the scores twice more.
+func backwardSoftmax(logits, classes, count *gotorch.Tensor, scale float64) (sum *gotorch.Tensor) {
+	var gradient *gotorch.Tensor
+	logits.Session().NoGrad(func() {
+		valid := classes.Ge(0).To(gotorch.Float32).Unsqueeze(1)
+		at := classes.Clamp(0, nil).Unsqueeze(1)
+		gradient = logits.Detach().To(gotorch.Float32).LogSoftmax(-1)
+		sum = gradient.Gather(1, at).Mul(valid).Sum().Neg()
+		gradient.ExpInPlace().ScatterAddInPlace(1, at, valid.Neg())
+		gradient.MulInPlace(valid.Mul(scale).Div(count))
+	})
+	logits.BackwardWith(gradient.To(logits.DType()), gotorch.BackwardOptions{})
+	return sum
 }
