@@ -145,19 +145,27 @@ func (d *diffusion) denoised(items, conditions *gotorch.Tensor, c corruption) *g
 // sample draws a vector for each condition [n, D] by the reverse process, without
 // gradients.
 func (d *diffusion) sample(conditions *gotorch.Tensor, noise Noise) (items *gotorch.Tensor) {
-	s := conditions.Session()
+	s, shape := conditions.Session(), conditions.Shape()
 	s.NoGrad(func() {
 		s.Scoped(func() {
-			if len(d.denoise) == 1 {
+			switch {
+			case len(d.denoise) > 1:
+				items = d.walk(d.guided(conditions), shape, noise)
+			case atOnce(shape[0], shape[1]):
 				items = d.collapse(conditions).sample(noise)
-			} else {
-				items = d.walk(d.guided(conditions), conditions.Shape(), noise)
+			default:
+				items = d.walk(d.collapse(conditions).guess, shape, noise)
 			}
 			s.Keep(items)
 		})
 	})
 	return items
 }
+
+// atOnce says whether affine.sample is faster for n vectors than affine.guess at
+// each step: its work grows with D³ and not with n. For 256 vectors on a CPU it
+// takes 8 ms instead of 20 at a size of 64, and 97 instead of 49 at 128.
+func atOnce(n, width int64) bool { return width*width <= 16*n }
 
 // A guess of x₀ from x [n, D] at a step.
 type guess func(x *gotorch.Tensor, step int) *gotorch.Tensor

@@ -83,7 +83,7 @@ func TestSampleHasTheDistributionOfWalk(t *testing.T) {
 						d.denoise[0].Weight.MulInPlace(2.0) // as after some training, when x counts more
 						conditions := s.Randn(8, 8)
 						mean, covariance := momentsOfWalk(s, d, conditions)
-						of := func(noise Noise) *gotorch.Tensor { return d.sample(conditions, noise) }
+						of := d.collapse(conditions).sample
 						if off := apart(of(s.Zeros), mean); !(off < 1e-5) {
 							t.Errorf("means are %v apart", off)
 						}
@@ -117,14 +117,22 @@ func momentsOfWalk(s *gotorch.Session, d *diffusion, conditions *gotorch.Tensor)
 	return mean, covariance
 }
 
+// Every way to sample arrives at what is always guessed; how many times it draws
+// noise tells which way it is.
 func TestSampleOfADenoiserThatIgnoresNoise(t *testing.T) {
 	torchtest.Run(t, func(s *gotorch.Session) {
-		for _, denoiser := range []string{OneLayer, TwoLayers} {
-			d := newTestInDiRec(t, s, func(c *InDiRec) { c.Denoiser = denoiser }).diffusion
+		for _, c := range []struct {
+			denoiser string
+			n        int64
+			draws    int
+		}{{OneLayer, 4, 1}, {OneLayer, 3, 12}, {TwoLayers, 4, 12}} {
+			d := newTestInDiRec(t, s, func(settings *InDiRec) { settings.Denoiser = c.denoiser }).diffusion
 			last := d.denoise[len(d.denoise)-1]
 			s.NoGrad(func() { last.Weight.ZeroInPlace() })
-			if off := apart(d.sample(s.Randn(5, 8), s.Randn), last.Bias); !(off < 1e-6) {
-				t.Errorf("%s: samples are %v from what is always guessed", denoiser, off)
+			draws := 0
+			got := d.sample(s.Randn(c.n, 8), func(shape ...int64) *gotorch.Tensor { draws++; return s.Randn(shape...) })
+			if off := apart(got, last.Bias); !(off < 1e-6) || draws != c.draws {
+				t.Errorf("%s for %d: %v from the guess with %d draws of noise, want 0 with %d", c.denoiser, c.n, off, draws, c.draws)
 			}
 		}
 	})
@@ -135,10 +143,13 @@ func TestSampleOfADenoiserThatIgnoresNoise(t *testing.T) {
 func TestSampleThatDivergesIsNotANumber(t *testing.T) {
 	torchtest.Run(t, func(s *gotorch.Session) {
 		d := newTestInDiRec(t, s, nil).diffusion
-		s.NoGrad(func() { d.denoise[0].Weight.MulInPlace(1e30) })
-		if finite := d.sample(s.Randn(5, 8), s.Randn).Float32s(); slices.ContainsFunc(finite, func(v float32) bool { return v-v == 0 }) {
-			t.Errorf("samples are %v", finite)
-		}
+		s.NoGrad(func() {
+			d.denoise[0].Weight.MulInPlace(1e30)
+			got := d.collapse(s.Randn(5, 8)).sample(s.Randn).Float32s()
+			if slices.ContainsFunc(got, func(v float32) bool { return v-v == 0 }) {
+				t.Errorf("samples are %v", got)
+			}
+		})
 	})
 }
 
