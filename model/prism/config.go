@@ -51,6 +51,16 @@ type Config struct {
 	LambdaSynergy    float64    `json:"lambda_synergy"`
 	LambdaRedundancy float64    `json:"lambda_redundancy"`
 	Margin           float64    `json:"margin"` // of the uniqueness triplets
+	ExpertDropout    float64    `json:"expert_dropout"`
+	DirectSum        bool       `json:"direct_sum"` // whether an item's own modalities are added to the input beside the mixture
+
+	// Empty ones follow from the mode: see Resolve. A model has none.
+	LossOn      LossOn      `json:"loss_on"`
+	Distance    Distance    `json:"distance"`
+	Replacement Replacement `json:"replacement"`
+	Tables      Tables      `json:"tables"`
+	Missing     Missing     `json:"missing"`
+	FusionScope FusionScope `json:"fusion_scope"`
 }
 
 // Modality names one kind of item feature.
@@ -69,6 +79,7 @@ func Default() Config {
 		STOSA: backbone.DefaultSTOSA(), InDiRec: backbone.DefaultInDiRec(),
 		ExpertHidden: 128, GateHidden: 128, GateDropout: 0.3, GateTemperature: 0.7,
 		LambdaSynergy: DefaultLambda, LambdaRedundancy: DefaultLambda, Margin: 1,
+		DirectSum: true,
 	}
 }
 
@@ -157,7 +168,7 @@ func (c Config) ValidateSettings() []error {
 	for _, v := range []struct {
 		name  string
 		value float64
-	}{{"dropout", c.Dropout}, {"dropout_attention", c.DropoutAttention}, {"gate_dropout", c.GateDropout}} {
+	}{{"dropout", c.Dropout}, {"dropout_attention", c.DropoutAttention}, {"gate_dropout", c.GateDropout}, {"expert_dropout", c.ExpertDropout}} {
 		add(v.value >= 0 && v.value < 1, "%s = %v: want 0 or more and less than 1", v.name, v.value)
 	}
 	for _, v := range []struct {
@@ -170,5 +181,33 @@ func (c Config) ValidateSettings() []error {
 		problems = append(problems, c.InDiRec.Validate(c.Hidden)...)
 	}
 	add(c.GateTemperature > 0, "gate_temperature = %v: want more than 0", c.GateTemperature)
+	return append(problems, c.validateOptions()...)
+}
+
+func (c Config) validateOptions() []error {
+	problems := slices.Concat(
+		oneOf("loss_on", c.LossOn, LossOnEmbedding, LossOnPrediction),
+		oneOf("distance", c.Distance, DistanceCosine, DistanceEuclidean),
+		oneOf("replacement", c.Replacement, ReplaceScaled, ReplaceUnit, ReplaceMean, ReplaceZero, ReplacePermute),
+		oneOf("tables", c.Tables, TablesFrozen, TablesTrainable),
+		oneOf("missing", c.Missing, MissingLearned, MissingZero, MissingMean),
+		oneOf("fusion_scope", c.FusionScope, ScopeSequence, ScopeItem),
+	)
+	if c.FusionScope == ScopeItem && c.Mode != Paper {
+		problems = append(problems, fmt.Errorf("fusion_scope = %q: want %q in mode %s", c.FusionScope, ScopeSequence, c.Mode))
+	}
 	return problems
+}
+
+// oneOf complains about an option that is neither empty nor known.
+func oneOf[T ~string](name string, value T, known ...T) []error {
+	if value == "" || slices.Contains(known, value) {
+		return nil
+	}
+	names := make([]string, len(known))
+	for i, k := range known {
+		names[i] = string(k)
+	}
+	last := len(names) - 1
+	return []error{fmt.Errorf("%s = %q: want %s or %s", name, value, strings.Join(names[:last], ", "), names[last])}
 }

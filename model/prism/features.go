@@ -19,15 +19,15 @@ type modality struct {
 	name       string
 	projection *nn.Linear
 	missing    *gotorch.Tensor // [1, hidden], learned: what stands for an item without the modality; nil in mode reference
-	absent     *gotorch.Tensor // [rows, 1]: 1 where an item lacks it; nil when none does
+	absent     *gotorch.Tensor // [rows, 1]: 1 where missing is added; nil where it is to none
 	table      *nn.Embedding   // [rows, size]; nil in a model that was loaded to serve
 	trainable  bool            // whether the table is
 	projected  *gotorch.Tensor // [rows, hidden] while serving, else nil
 }
 
 func newModality(s *gotorch.Session, c Config, m Modality, f *Features) (*modality, error) {
-	out := &modality{name: m.Name, projection: c.weights().Linear(s, m.Size, c.Hidden), trainable: c.Mode == Reference}
-	if c.Mode != Reference {
+	out := &modality{name: m.Name, projection: c.weights().Linear(s, m.Size, c.Hidden), trainable: c.Tables == TablesTrainable}
+	if c.Missing == MissingLearned {
 		out.missing = nn.NewParameter(s, nn.Normal(0, backbone.InitStd), 1, int64(c.Hidden))
 	}
 	if f == nil {
@@ -50,22 +50,37 @@ func (f *Features) validate(m Modality, items int) error {
 	return nil
 }
 
-// fill copies the features to the device. Items without the modality get zeros,
-// whatever their vector says.
+// fill copies the features to the device. What an item without the modality
+// gets is Config.Missing's to say, whatever its vector says.
 func (m *modality) fill(s *gotorch.Session, c Config, shape Modality, f *Features) {
 	m.table = c.weights().Table(s, c.Rows(), shape.Size, c.Mode == Reference)
+	count := int64(c.Items)
 	s.NoGrad(func() {
-		items := s.FromFloat32(f.Vectors, int64(c.Items)+1, int64(shape.Size))
+		items := s.FromFloat32(f.Vectors, count+1, int64(shape.Size)).Narrow(0, 1, count)
 		if absent := f.absent(c.Rows()); absent != nil {
-			m.absent = s.FromFloat32(absent, int64(c.Rows()), 1)
-			s.Persist(m.absent)
-			items = items.MaskedFill(m.absent.Narrow(0, 0, int64(c.Items)+1).Gt(0), 0)
+			mask := s.FromFloat32(absent, int64(c.Rows()), 1)
+			items = substitute(items, mask.Narrow(0, 1, count), c.Missing)
+			if m.missing != nil {
+				m.absent = mask
+				s.Persist(mask)
+			}
 		}
-		m.table.Weight.Narrow(0, 1, int64(c.Items)).CopyFrom(items.Narrow(0, 1, int64(c.Items)))
+		m.table.Weight.Narrow(0, 1, count).CopyFrom(items)
 	})
 	if !m.trainable {
 		m.table.Weight.RequiresGrad(false)
 	}
+}
+
+// substitute replaces the vectors [items, size] where absent, [items, 1], is 1:
+// by the mean of the others, or by zeros.
+func substitute(items, absent *gotorch.Tensor, missing Missing) *gotorch.Tensor {
+	items = items.MaskedFill(absent.Gt(0), 0)
+	if missing != MissingMean {
+		return items
+	}
+	present := absent.Neg().Add(1).Sum().Clamp(1, nil)
+	return items.Add(absent.Mul(items.SumKeep(0).Div(present)))
 }
 
 // absent is 1 for items without the modality, or nil when there are none.
@@ -97,7 +112,7 @@ func (m *modality) Parameters() []nn.Named {
 // project gives the vectors of items, int64 [n]: [n, hidden].
 func (m *modality) project(items *gotorch.Tensor) *gotorch.Tensor {
 	x := m.projection.Forward(m.table.Forward(items))
-	if m.missing != nil && m.absent != nil {
+	if m.absent != nil {
 		x = x.Add(backbone.Lookup(m.absent, items, -1).Mul(m.missing))
 	}
 	return x

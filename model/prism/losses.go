@@ -10,23 +10,22 @@ const (
 	cosineEps   = 1e-12 // least norm in a cosine
 )
 
-// masked holds what one expert says of n users: of all modalities, and with
-// each one replaced.
+// masked holds what one expert says of n users, or what follows from it: of all
+// modalities, and with each one replaced.
 type masked struct {
-	full     *gotorch.Tensor   // [n, hidden]
-	replaced []*gotorch.Tensor // by the modality that was replaced
+	full     *gotorch.Tensor // [n, size]
+	replaced *gotorch.Tensor // [modalities, n, size], by the modality that was replaced
 }
 
-// cosine of rows: [n].
+// cosine of rows, broadcast over the dimensions before them.
 func cosine(a, b *gotorch.Tensor) *gotorch.Tensor {
 	unit := func(t *gotorch.Tensor) *gotorch.Tensor { return t.Div(t.NormKeep(-1).Clamp(cosineEps, nil)) }
 	return unit(a).Mul(unit(b)).Sum(-1)
 }
 
-// distance of rows: [n]. The paper's is 1 - cosine, the published code's is
-// Euclidean.
+// distance of rows, broadcast likewise.
 func (c Config) distance(a, b *gotorch.Tensor) *gotorch.Tensor {
-	if c.Mode == Reference {
+	if c.Distance == DistanceEuclidean {
 		return a.Sub(b).Add(distanceEps).NormKeep(-1).Squeeze(-1)
 	}
 	return cosine(a, b).Neg().Add(1)
@@ -37,12 +36,11 @@ func (c Config) distance(a, b *gotorch.Tensor) *gotorch.Tensor {
 // max(0, d(full, own kept) - d(full, own replaced) + margin). With several others
 // the first distance is the mean over replacing each; with none it is 0.
 func (c Config) unique(m masked, own int) *gotorch.Tensor {
-	negative := c.distance(m.full, m.replaced[own])
+	distances := c.distance(m.full, m.replaced) // [modalities, n]
+	negative := distances.Select(0, int64(own))
 	hinge := negative.Neg().Add(c.Margin)
-	for i, replaced := range m.replaced {
-		if i != own {
-			hinge = hinge.Add(c.distance(m.full, replaced).Div(float64(len(m.replaced) - 1)))
-		}
+	if others := len(c.Modalities) - 1; others > 0 {
+		hinge = hinge.Add(distances.Sum(0).Sub(negative).Div(float64(others)))
 	}
 	return hinge.ReLU().Mean()
 }
@@ -56,51 +54,91 @@ func redundancy(m masked) *gotorch.Tensor {
 // synergy is small when replacing any modality changes what the expert says:
 // the mean cosine, so from -1 to 1.
 func synergy(m masked) *gotorch.Tensor {
-	sum := cosine(m.full, m.replaced[0])
-	for _, replaced := range m.replaced[1:] {
-		sum = sum.Add(cosine(m.full, replaced))
-	}
-	return sum.Div(float64(len(m.replaced))).Mean()
-}
-
-// replacement stands for a modality that an expert is not to see. In mode
-// reference it is unit-normal noise; else noise with the mean and the deviation
-// that each component has over the batch, so that it comes from the same space.
-func (c Config) replacement(pooled *gotorch.Tensor, noise backbone.Noise) *gotorch.Tensor {
-	r := noise(pooled.Shape()...)
-	if c.Mode == Reference {
-		return r
-	}
-	var mean, deviation *gotorch.Tensor
-	pooled.Session().NoGrad(func() {
-		mean = pooled.MeanKeep(0)
-		deviation = pooled.Sub(mean).Square().MeanKeep(0).Sqrt()
-	})
-	return r.Mul(deviation).Add(mean)
+	return cosine(m.full, m.replaced).Mean()
 }
 
 // interaction is the weighted sum of the losses of all experts, or nil when all
-// weights are 0. pooled holds one [n, hidden] for each modality, full what each
-// expert says of them. Noise is drawn expert by expert, modality by modality.
-func (m *Model) interaction(pooled, full []*gotorch.Tensor, noise backbone.Noise) *gotorch.Tensor {
+// weights are 0. They are taken once for each sequence. Noise is drawn stream by
+// stream.
+func (f *fusion) interaction(streams []*stream) *gotorch.Tensor {
+	replacements := make([][]*gotorch.Tensor, len(streams))
+	for i, st := range streams {
+		replacements[i] = f.replacements(st)
+	}
 	var total *gotorch.Tensor
-	for i, lambda := range m.config.lambdas() {
+	for e, lambda := range f.model.config.lambdas() {
 		if lambda == 0 {
 			continue
 		}
-		opinions := masked{full: full[i]}
-		for j := range pooled {
-			inputs := append([]*gotorch.Tensor{}, pooled...)
-			inputs[j] = m.config.replacement(pooled[j], noise)
-			opinions.replaced = append(opinions.replaced, m.experts[i].forward(inputs))
+		inputs := make([]expertInput, len(streams))
+		for i, st := range streams {
+			inputs[i] = expertInput{st, replacements[i][e]}
 		}
-		loss := m.config.expertLoss(i, opinions).Mul(lambda)
+		loss := f.loss(e, inputs).Mul(lambda)
 		if total != nil {
 			loss = total.Add(loss)
 		}
 		total = loss
 	}
 	return total
+}
+
+// expertInput is what one expert is asked about in one stream.
+type expertInput struct {
+	*stream
+	replacement *gotorch.Tensor // [sequences, modalities·hidden]
+}
+
+// loss is that of one expert, unweighted: of its predictions, or the mean over
+// the streams of what it says.
+func (f *fusion) loss(e int, inputs []expertInput) *gotorch.Tensor {
+	c := f.model.config
+	if c.LossOn == LossOnPrediction {
+		return c.expertLoss(e, f.predictions(e, inputs))
+	}
+	sum := c.expertLoss(e, f.embeddings(e, inputs[0]))
+	for _, in := range inputs[1:] {
+		sum = sum.Add(c.expertLoss(e, f.embeddings(e, in)))
+	}
+	return sum.Div(float64(len(inputs)))
+}
+
+// embeddings are what an expert says of a stream.
+func (f *fusion) embeddings(e int, in expertInput) masked {
+	inputs := f.model.session.Where(f.model.own, in.replacement, f.newest(in.pooled))
+	return masked{full: f.newest(in.opinions[e]), replaced: f.model.experts[e].forward(inputs, f.pass.Mode)}
+}
+
+// predictions are the newest hidden states that follow from what an expert
+// says of all streams. A replacement stands for its modality at every place.
+func (f *fusion) predictions(e int, inputs []expertInput) masked {
+	s := f.model.session
+	opinions := make([]*gotorch.Tensor, len(inputs))
+	replacements := make([]*gotorch.Tensor, len(inputs))
+	for i, in := range inputs {
+		opinions[i], replacements[i] = in.opinions[e], f.toUnits(in.replacement)
+	}
+	full := f.predict(inputs, opinions)
+	replaced := make([]*gotorch.Tensor, len(f.model.config.Modalities))
+	for j := range replaced {
+		own := f.model.own.Select(0, int64(j))
+		for i, in := range inputs {
+			opinions[i] = f.model.experts[e].forward(s.Where(own, replacements[i], in.pooled), f.pass.Mode)
+		}
+		replaced[j] = f.predict(inputs, opinions)
+	}
+	return masked{full: full, replaced: s.Stack(0, replaced...)}
+}
+
+// predict encodes the items with one opinion of each stream, [units, hidden], in
+// place of the mixture, without the items' own modalities, which would tell what
+// was replaced: [sequences, size].
+func (f *fusion) predict(inputs []expertInput, opinions []*gotorch.Tensor) *gotorch.Tensor {
+	streams := make([]*gotorch.Tensor, len(inputs))
+	for i, in := range inputs {
+		streams[i] = in.embedded.Add(f.spread(opinions[i]))
+	}
+	return backbone.At(f.model.backbone.Encode(f.batch, streams, f.pass.Mode), f.batch.Newest)
 }
 
 // lambdas are the weights of the experts' losses, in the experts' order.

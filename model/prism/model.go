@@ -16,7 +16,8 @@ type Model struct {
 	backbone backbone.Backbone
 	streams  [][]*modality // of each stream of the backbone
 	experts  []*expert
-	gate     *gate // nil when there are fewer than two experts
+	gate     *gate           // nil when there are fewer than two experts
+	own      *gotorch.Tensor // bool [modalities, 1, modalities·hidden]: the components of each modality
 }
 
 // New makes a model with parameters drawn from the session's generator, the
@@ -38,6 +39,11 @@ func build(s *gotorch.Session, config Config, features func(int) *Features) (*Mo
 	if err != nil {
 		return nil, err
 	}
+	return assemble(s, config.Resolve(), b, features)
+}
+
+// assemble puts experts and gate before a backbone.
+func assemble(s *gotorch.Session, config Config, b backbone.Backbone, features func(int) *Features) (*Model, error) {
 	m := &Model{config: config, session: s, backbone: b, streams: make([][]*modality, b.Streams())}
 	for i := range m.streams {
 		for j, shape := range config.Modalities {
@@ -54,10 +60,24 @@ func build(s *gotorch.Session, config Config, features func(int) *Features) (*Mo
 	if len(m.experts) > 1 {
 		m.gate = newGate(s, config)
 	}
+	if len(m.experts) > 0 {
+		m.own = ownComponents(s, config)
+	}
 	return m, nil
 }
 
-// Config is what the model was made from.
+func ownComponents(s *gotorch.Session, c Config) *gotorch.Tensor {
+	n, hidden := len(c.Modalities), c.Hidden
+	own := make([]bool, n*n*hidden)
+	for i := range own {
+		own[i] = i/(n*hidden) == i/hidden%n
+	}
+	t := s.FromBool(own, int64(n), 1, int64(n*hidden))
+	s.Persist(t)
+	return t
+}
+
+// Config is what the model was made from, resolved.
 func (m *Model) Config() Config { return m.config }
 
 // Backbone scores the states that Forward gives.
@@ -96,7 +116,7 @@ type Pass struct {
 type Output struct {
 	Hidden      *gotorch.Tensor   // [rows, width, size]
 	Interaction *gotorch.Tensor   // the weighted interaction losses, one number; nil when there are none
-	Gates       []*gotorch.Tensor // of each stream, the experts' weights [n, experts]: n places in mode causal, else sequences
+	Gates       []*gotorch.Tensor // of each stream, the experts' weights [n, experts]: n places where each has its own mixture, else sequences
 }
 
 // Forward computes the hidden states of a batch. In mode reference the batch
@@ -107,15 +127,15 @@ func (m *Model) Forward(b *backbone.Batch, pass Pass) Output {
 	if len(m.experts) == 0 {
 		return Output{Hidden: m.backbone.Encode(b, embedded, pass.Mode)}
 	}
-	if pass.Noise == nil {
-		pass.Noise = m.session.Randn
-	}
-	f := &fusion{model: m, batch: b, pass: pass, means: m.config.means(b)}
+	f := m.newFusion(b, pass)
+	streams := make([]*stream, len(embedded))
 	for i := range embedded {
-		embedded[i] = f.enrich(embedded[i], m.streams[i])
+		streams[i] = f.read(embedded[i], m.streams[i])
+		embedded[i] = f.enrich(streams[i])
 	}
-	if f.loss != nil {
-		f.loss = f.loss.Div(float64(len(embedded)))
+	out := Output{Hidden: m.backbone.Encode(b, embedded, pass.Mode), Gates: f.gates}
+	if pass.Losses {
+		out.Interaction = f.interaction(streams)
 	}
-	return Output{Hidden: m.backbone.Encode(b, embedded, pass.Mode), Interaction: f.loss, Gates: f.gates}
+	return out
 }

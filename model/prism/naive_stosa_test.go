@@ -38,11 +38,11 @@ func eluPlusOne(x vector) vector {
 	return out
 }
 
-// stosa are the states of one sequence: mean and covariance side by side.
-func (n *naive) stosa(items []int32) []vector {
-	means, covs := n.normed(0, items), n.normed(1, items)
+// stosa are the states of one sequence, whose first norms are given by stream:
+// mean and covariance side by side.
+func (n *naive) stosa(means, covs []vector) []vector {
 	var x []normal
-	for t := range items {
+	for t := range means {
 		x = append(x, normal{elu(means[t]), eluPlusOne(covs[t])})
 	}
 	for layer := range n.config.Layers {

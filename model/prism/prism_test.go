@@ -34,13 +34,15 @@ func testConfig(mode Mode, modalities int) Config {
 
 // testConfigs are all modes on the backbones that take several sequences a row.
 func testConfigs(modalities int) []Config {
+	return append(configsOf(backbone.SASRecName, modalities), configsOf(backbone.STOSAName, modalities)...)
+}
+
+func configsOf(name string, modalities int) []Config {
 	var out []Config
-	for _, name := range []string{backbone.SASRecName, backbone.STOSAName} {
-		for _, mode := range Modes() {
-			c := testConfig(mode, modalities)
-			c.Backbone = name
-			out = append(out, c)
-		}
+	for _, mode := range Modes() {
+		c := testConfig(mode, modalities)
+		c.Backbone = name
+		out = append(out, c)
 	}
 	return out
 }
@@ -68,7 +70,7 @@ func testModel(t *testing.T, s *gotorch.Session, c Config) *Model {
 	}
 	s.NoGrad(func() {
 		for _, p := range m.Parameters() {
-			p.Tensor.AddInPlace(s.Call1("aten::randn_like", p.Tensor), 0.3)
+			p.Tensor.AddInPlace(s.Randn(p.Tensor.Shape()...), 0.3)
 		}
 	})
 	return m
@@ -94,70 +96,6 @@ func states(m *Model, b *backbone.Batch) []float32 {
 	return backbone.At(m.Forward(b, Pass{}).Hidden, b.Tokens).Float32s()
 }
 
-func TestModelEqualsLoopsInFloat64(t *testing.T) {
-	for modalities := range 4 {
-		for _, c := range testConfigs(modalities) {
-			if c.Mode == Reference { // compared with the published code itself
-				continue
-			}
-			t.Run(fmt.Sprintf("%s, %s, %d modalities", c.Backbone, c.Mode, modalities), func(t *testing.T) {
-				torchtest.Run(t, func(s *gotorch.Session) {
-					m := testModel(t, s, c)
-					compareWithLoops(t, s, m, backbone.Pack)
-					compareWithLoops(t, s, m, padded)
-				})
-			})
-		}
-	}
-}
-
-func compareWithLoops(t *testing.T, s *gotorch.Session, m *Model, rows func([]int) backbone.Rows) {
-	t.Helper()
-	slow := &naive{config: m.config, params: map[string]Tensor{}, features: testFeatures(m.config)}
-	for _, p := range m.ExportParameters() {
-		slow.params[p.Name] = p
-	}
-	var want []float64
-	for _, sequence := range testSequences {
-		want = append(want, slices.Concat(slow.hidden(sequence)...)...)
-	}
-	b := layout(t, s, rows, testSequences)
-	out := m.Forward(b, Pass{Losses: true, Noise: recorded(s)})
-	within(t, "states", backbone.At(out.Hidden, b.Tokens).Float32s(), want, 2e-5)
-	if len(m.config.Modalities) == 0 {
-		if out.Interaction != nil {
-			t.Error("interaction losses without modalities")
-		}
-		return
-	}
-	within(t, "interaction loss", out.Interaction.Float32s(), []float64{slow.interaction(testSequences, recordedRows(m.config.Hidden))}, 2e-5)
-}
-
-// recorded gives always the same noise, and recordedRows the same to loops.
-func recorded(s *gotorch.Session) backbone.Noise {
-	random := rand.New(rand.NewPCG(5, 6))
-	return func(shape ...int64) *gotorch.Tensor {
-		values := make([]float32, shape[0]*shape[1])
-		for i := range values {
-			values[i] = float32(random.NormFloat64())
-		}
-		return s.FromFloat32(values, shape...)
-	}
-}
-
-func recordedRows(hidden int) func() []vector {
-	random := rand.New(rand.NewPCG(5, 6))
-	return func() []vector {
-		out := make([]vector, len(testSequences))
-		for i := range out {
-			for range hidden {
-				out[i] = append(out[i], float64(float32(random.NormFloat64())))
-			}
-		}
-		return out
-	}
-}
-
 func within(t *testing.T, what string, got []float32, want []float64, tolerance float64) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -171,33 +109,50 @@ func within(t *testing.T, what string, got []float32, want []float64, tolerance 
 	}
 }
 
+// scopedConfigs are testConfigs, and mode paper without pooling.
+func scopedConfigs(modalities int) []Config {
+	out := testConfigs(modalities)
+	for _, c := range testConfigs(modalities) {
+		if c.Mode == Paper {
+			c.FusionScope = ScopeItem
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// label tells scopedConfigs apart.
+func label(c Config) string {
+	return fmt.Sprintf("%s, mode %s, fusion scope %q", c.Backbone, c.Mode, c.FusionScope)
+}
+
 func TestPaddingChangesNothingExceptInReference(t *testing.T) {
-	for _, c := range testConfigs(2) {
+	for _, c := range scopedConfigs(2) {
 		torchtest.Run(t, func(s *gotorch.Session) {
 			m := testModel(t, s, c)
 			short := [][]int32{{3, 1, 4}, {9, 2}}
 			tight := states(m, layout(t, s, func(n []int) backbone.Rows { return backbone.Pad(n, 3) }, short))
 			wide := states(m, layout(t, s, padded, short))
 			if same := largestDifference(tight, wide) < 1e-5; same != (c.Mode != Reference) {
-				t.Errorf("%s, mode %s: five more padding places change real outputs by %v", c.Backbone, c.Mode, largestDifference(tight, wide))
+				t.Errorf("%s: five more padding places change real outputs by %v", label(c), largestDifference(tight, wide))
 			}
 		})
 	}
 }
 
-func TestOnlyCausalKeepsTheFutureOut(t *testing.T) {
-	for _, c := range testConfigs(2) {
+func TestWhereTheFutureIsKeptOut(t *testing.T) {
+	for _, c := range scopedConfigs(2) {
 		torchtest.Run(t, func(s *gotorch.Session) {
 			m := testModel(t, s, c)
 			before := states(m, layout(t, s, padded, [][]int32{{3, 1, 4, 1, 5}}))
 			after := states(m, layout(t, s, padded, [][]int32{{3, 1, 4, 1, 6}}))
 			past := len(before) / 5 * 4
 			leak := largestDifference(before[:past], after[:past])
-			if (leak == 0) != (c.Mode == Causal) {
-				t.Errorf("%s, mode %s: the newest item changes earlier outputs by %v", c.Backbone, c.Mode, leak)
+			if (leak == 0) != (c.Mode == Causal || c.FusionScope == ScopeItem) {
+				t.Errorf("%s: the newest item changes earlier outputs by %v", label(c), leak)
 			}
 			if largestDifference(before[past:], after[past:]) == 0 {
-				t.Errorf("%s, mode %s: the newest item does not change its own output", c.Backbone, c.Mode)
+				t.Errorf("%s: the newest item does not change its own output", label(c))
 			}
 		})
 	}
@@ -211,20 +166,59 @@ func largestDifference(a, b []float32) float64 {
 	return most
 }
 
-func TestSynergyAndRedundancyAreOpposites(t *testing.T) {
-	torchtest.Run(t, func(s *gotorch.Session) {
-		m := masked{full: s.Randn(7, 8), replaced: []*gotorch.Tensor{s.Randn(7, 8), s.Randn(7, 8)}}
-		if sum := synergy(m).Add(redundancy(m)).Item(); math.Abs(sum-1) > 1e-6 {
-			t.Errorf("synergy + redundancy of one expert is %v, want 1", sum)
+func TestSynergyAndRedundancyOfOneExpertSumToOne(t *testing.T) {
+	for _, mode := range Modes() {
+		for _, on := range []LossOn{LossOnEmbedding, LossOnPrediction} {
+			torchtest.Run(t, func(s *gotorch.Session) {
+				c := testConfig(mode, 2)
+				c.LossOn, c.LambdaSynergy, c.LambdaRedundancy = on, 1, 1
+				for i := range c.Modalities {
+					c.Modalities[i].LambdaUnique = 0
+				}
+				m := testModel(t, s, c)
+				m.experts[3] = m.experts[2]
+				noise := []*gotorch.Tensor{s.Randn(5, 8), s.Randn(5, 8)}
+				draws := 0
+				again := func(...int64) *gotorch.Tensor { draws++; return noise[draws%2] }
+				sum := m.Forward(layout(t, s, padded, testSequences), Pass{Losses: true, Noise: again}).Interaction.Item()
+				if math.Abs(sum-1) > 1e-6 || draws != 4 {
+					t.Errorf("mode %s, loss on %s: synergy + redundancy of one expert and noise is %v after %d draws, want 1 after 4", mode, on, sum, draws)
+				}
+			})
 		}
+	}
+}
+
+func TestUniquenessIsNotNegativeAndKnowsItsMargin(t *testing.T) {
+	torchtest.Run(t, func(s *gotorch.Session) {
+		m := masked{full: s.Randn(1, 8), replaced: s.Randn(2, 1, 8)}
+		same := masked{full: m.full, replaced: m.replaced.Narrow(0, 0, 1).Expand(2, 1, 8)}
+		for _, distance := range []Distance{DistanceCosine, DistanceEuclidean} {
+			c := testConfig(Causal, 2)
+			c.Distance, c.Margin = distance, 0
+			first, second := c.unique(m, 0).Item(), c.unique(m, 1).Item()
+			if min(first, second) != 0 || max(first, second) == 0 { // opposites, but for the bound
+				t.Errorf("%s: uniqueness losses without margin are %v and %v: want one to be 0", distance, first, second)
+			}
+			c.Margin = 0.7
+			if loss := c.unique(same, 0).Item(); math.Abs(loss-c.Margin) > 1e-6 {
+				t.Errorf("%s: positive = negative gives %v, want the margin %v", distance, loss, c.Margin)
+			}
+		}
+	})
+}
+
+func TestLossesOfWeightZeroAreLeftOut(t *testing.T) {
+	torchtest.Run(t, func(s *gotorch.Session) {
 		for _, mode := range Modes() {
 			c := testConfig(mode, 2)
-			if loss := c.unique(m, 0).Item(); loss < 0 {
-				t.Errorf("mode %s: a uniqueness loss of %v", mode, loss)
+			c.LambdaSynergy, c.LambdaRedundancy = 0, 0
+			for i := range c.Modalities {
+				c.Modalities[i].LambdaUnique = 0
 			}
-			m.replaced[1] = m.replaced[0]
-			if loss := c.unique(m, 0).Item(); math.Abs(loss-c.Margin) > 1e-6 {
-				t.Errorf("mode %s: positive = negative gives %v, want the margin %v", mode, loss, c.Margin)
+			draw := func(...int64) *gotorch.Tensor { t.Fatalf("mode %s: noise is drawn for no loss", mode); return nil }
+			if out := testModel(t, s, c).Forward(layout(t, s, padded, testSequences), Pass{Losses: true, Noise: draw}); out.Interaction != nil {
+				t.Errorf("mode %s: there is an interaction loss, and all weights are 0", mode)
 			}
 		}
 	})
@@ -311,23 +305,28 @@ func TestPartsBeginAsTheirBackbone(t *testing.T) {
 }
 
 func TestGateWeightsSumToOneAndFlattenWithTemperature(t *testing.T) {
-	torchtest.Run(t, func(s *gotorch.Session) {
-		c := testConfig(Causal, 2)
-		m := testModel(t, s, c)
-		b := layout(t, s, backbone.Pack, testSequences)
-		weights := m.Forward(b, Pass{}).Gates[0]
-		for i, sum := range weights.Sum(-1).Float32s() {
-			if math.Abs(float64(sum)-1) > 1e-6 {
-				t.Errorf("weights of place %d sum to %v", i, sum)
-			}
+	for _, mode := range Modes() {
+		for _, modalities := range []int{2, 3} {
+			torchtest.Run(t, func(s *gotorch.Session) {
+				c := testConfig(mode, modalities)
+				m := testModel(t, s, c)
+				b := layout(t, s, padded, testSequences)
+				weights := m.Forward(b, Pass{}).Gates[0]
+				for i, sum := range weights.Sum(-1).Float32s() {
+					if math.Abs(float64(sum)-1) > 1e-6 {
+						t.Errorf("mode %s: weights of place %d sum to %v", mode, i, sum)
+					}
+				}
+				m.gate.temperature = 1e9
+				want := 1 / float64(c.Experts())
+				for _, w := range m.Forward(b, Pass{}).Gates[0].Float32s() {
+					if math.Abs(float64(w)-want) > 1e-6 {
+						t.Fatalf("mode %s: an infinite temperature gives a weight of %v, want %v", mode, w, want)
+					}
+				}
+			})
 		}
-		m.gate.temperature = 1e9
-		for _, w := range m.Forward(b, Pass{}).Gates[0].Float32s() {
-			if math.Abs(float64(w)-0.25) > 1e-6 {
-				t.Fatalf("an infinite temperature gives a weight of %v, want 0.25", w)
-			}
-		}
-	})
+	}
 }
 
 func TestRanksDoNotDependOnTheBatch(t *testing.T) {
@@ -370,27 +369,37 @@ func testCases() []ranking.Case {
 func TestLoadedModelScoresAsTheTrainedOne(t *testing.T) {
 	for modalities := range 3 {
 		for _, c := range testConfigs(modalities) {
-			torchtest.Run(t, func(s *gotorch.Session) {
-				m := testModel(t, s, c)
-				m.Prepare()
-				snapshot, err := m.Export()
-				if err != nil {
-					t.Fatal(err)
-				}
-				loaded, err := Load(s, snapshot)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got, want := scores(t, loaded), scores(t, m); !slices.Equal(got, want) {
-					t.Errorf("%s, mode %s, %d modalities: a loaded model scores otherwise", c.Backbone, c.Mode, modalities)
-				}
-				m.Release()
-				if got, want := scores(t, loaded), scores(t, m); largestDifference(got, want) > 1e-4 {
-					t.Errorf("%s, mode %s, %d modalities: projecting by batch changes scores by %v", c.Backbone, c.Mode, modalities, largestDifference(got, want))
-				}
-			})
+			compareLoaded(t, fmt.Sprintf("%s, mode %s, %d modalities", c.Backbone, c.Mode, modalities), c)
 		}
 	}
+	for _, v := range variants {
+		c := testConfig(v.modes[0], 2)
+		v.change(&c)
+		compareLoaded(t, v.name, c)
+	}
+}
+
+func compareLoaded(t *testing.T, what string, c Config) {
+	t.Helper()
+	torchtest.Run(t, func(s *gotorch.Session) {
+		m := testModel(t, s, c)
+		m.Prepare()
+		snapshot, err := m.Export()
+		if err != nil {
+			t.Fatal(err)
+		}
+		loaded, err := Load(s, snapshot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := scores(t, loaded), scores(t, m); !slices.Equal(got, want) {
+			t.Errorf("%s: a loaded model scores otherwise", what)
+		}
+		m.Release()
+		if got, want := scores(t, loaded), scores(t, m); largestDifference(got, want) > 1e-4 {
+			t.Errorf("%s: projecting by batch changes scores by %v", what, largestDifference(got, want))
+		}
+	})
 }
 
 func scores(t *testing.T, m *Model) []float32 {

@@ -106,6 +106,7 @@ func (p *Prism) config() training.Config {
 			Dropout: p.Dropout, DropoutAttention: p.DropoutAttention,
 			ExpertHidden: p.ExpertHidden, GateHidden: p.GateHidden, GateDropout: p.GateDropout, GateTemperature: p.GateTemperature,
 			LambdaSynergy: p.LambdaSynergy, LambdaRedundancy: p.LambdaRedundancy, Margin: p.Margin,
+			DirectSum: true,
 		},
 		LambdaUnique: map[string]float64{"image": p.LambdaUniqueImage, "text": p.LambdaUniqueText},
 		Loss:         training.Loss(p.Loss), Negatives: p.Negatives,
