@@ -53,7 +53,7 @@ type Options struct {
 	Ties       Ties // empty: Pessimistic
 
 	Workers  int                   // concurrent calls of the scorer; 0: one for each CPU
-	Batch    int                   // queries a call; 0: as many as fit in 16 MiB of scores, at most 256
+	Batch    int                   // queries a call; 0: what a Counter wishes, else as many as fit in 16 MiB of scores, at most 256
 	Progress func(done, total int) // nil, or called after each batch, never twice at once, with done ascending
 }
 
@@ -82,11 +82,16 @@ const (
 	scoreBlockSize = 16 << 20 // bytes of scores a worker holds; larger blocks gain nothing and Yelp has 148,522 items
 )
 
-func (o Options) batch() int {
-	if o.Batch > 0 {
+// batchFor is the number of cases in a batch; counter may be nil.
+func (o Options) batchFor(counter Counter) int {
+	switch {
+	case o.Batch > 0:
 		return o.Batch
+	case counter != nil:
+		return max(1, counter.CountBatch())
+	default:
+		return max(1, min(maxBatch, scoreBlockSize/(4*(o.Items+1))))
 	}
-	return max(1, min(maxBatch, scoreBlockSize/(4*(o.Items+1))))
 }
 
 func (o Options) workers() int {
@@ -110,6 +115,8 @@ func Evaluate(ctx context.Context, scorer Scorer, cases []Case, options Options)
 	}
 	e := &evaluation{Options: options, scorer: scorer, cases: cases, ranks: make([]Rank, len(cases))}
 	e.sparse, _ = scorer.(SparseScorer)
+	e.counter, _ = scorer.(Counter)
+	e.batch = options.batchFor(e.counter)
 	if err := e.run(ctx); err != nil {
 		return nil, err
 	}
@@ -130,10 +137,12 @@ func checkCase(c *Case, items int) error {
 
 type evaluation struct {
 	Options
-	scorer Scorer
-	sparse SparseScorer // nil when the scorer is dense
-	cases  []Case
-	ranks  []Rank // each worker writes the places of its own batches
+	scorer  Scorer
+	sparse  SparseScorer // nil when the scorer is none
+	counter Counter      // nil when the scorer is none; goes before sparse
+	batch   int
+	cases   []Case
+	ranks   []Rank // each worker writes the places of its own batches
 
 	next atomic.Int64 // first case that no worker has taken
 
@@ -142,7 +151,7 @@ type evaluation struct {
 }
 
 func (e *evaluation) run(ctx context.Context) error {
-	workers := min(e.workers(), (len(e.cases)+e.batch()-1)/e.batch())
+	workers := min(e.workers(), (len(e.cases)+e.batch-1)/e.batch)
 	if workers <= 1 {
 		return e.work(ctx)
 	}
@@ -156,16 +165,15 @@ func (e *evaluation) run(ctx context.Context) error {
 // work takes batches until none is left.
 func (e *evaluation) work(ctx context.Context) error {
 	w := newWorker(e)
-	size := e.batch()
 	for {
-		low := int(e.next.Add(int64(size))) - size
+		low := int(e.next.Add(int64(e.batch))) - e.batch
 		if low >= len(e.cases) {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("evaluating case %d of %d: %w", low, len(e.cases), err)
 		}
-		high := min(low+size, len(e.cases))
+		high := min(low+e.batch, len(e.cases))
 		if err := w.rank(ctx, low, high); err != nil {
 			return err
 		}

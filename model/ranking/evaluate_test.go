@@ -36,6 +36,20 @@ func (t sparseTable) AppendScores(dst []Scored, q Query) ([]Scored, error) {
 	return dst, nil
 }
 
+// countingTable is the same and counts by itself, one candidate at a time.
+type countingTable struct{ table }
+
+func (t countingTable) CountBatch() int { return 3 }
+
+func (t countingTable) Count(_ context.Context, cases []Case, options Options, counted []Counted) error {
+	for i, c := range cases {
+		scores := t.table[c.User]
+		counted[i].Counts = bySorting(scores, c, options.FilterSeen)
+		counted[i].NotANumber = slices.ContainsFunc(scores[1:], func(s float32) bool { return s != s })
+	}
+	return nil
+}
+
 func mustEvaluate(t testing.TB, scorer Scorer, cases []Case, options Options) []Rank {
 	t.Helper()
 	ranks, err := Evaluate(context.Background(), scorer, cases, options)
@@ -81,7 +95,7 @@ func TestRankByHand(t *testing.T) {
 			options.FilterSeen = !c.keepSeen
 			for ties, want := range map[Ties]float64{"": float64(c.pessimistic), Pessimistic: float64(c.pessimistic), ByID: float64(c.byID), Expected: c.expected} {
 				options.Ties = ties
-				for _, scorer := range []Scorer{table{c.scores}, sparseTable{table{c.scores}}} {
+				for _, scorer := range []Scorer{table{c.scores}, sparseTable{table{c.scores}}, countingTable{table{c.scores}}} {
 					r := mustEvaluate(t, scorer, cases, options)[0]
 					if r.Position() != want || r.Candidates != c.candidates || r.Outcome != c.outcome {
 						t.Errorf("ties %q, %T: got position %v of %d, %v; want %v of %d, %v", ties, scorer, r.Position(), r.Candidates, r.Outcome, want, c.candidates, c.outcome)
@@ -146,7 +160,7 @@ func TestRanksAreThoseOfComparingOneByOne(t *testing.T) {
 			}
 			want = append(want, r)
 		}
-		for _, scorer := range []Scorer{scores, sparseTable{scores}} {
+		for _, scorer := range []Scorer{scores, sparseTable{scores}, countingTable{scores}} {
 			got, err := Evaluate(context.Background(), scorer, cases, options)
 			if err != nil {
 				t.Fatal(err)
@@ -243,6 +257,15 @@ func TestBadScores(t *testing.T) {
 		{"NaN at a seen item", table{good, {0, 1, 2, nan}}, "user 1: the score of item 3"},
 		{"row not filled in", scorerFunc(func(_ context.Context, _ []Query, scores []float32) error { copy(scores, good); return nil }), "user 1: the score of item 3"},
 		{"scorer fails", scorerFunc(func(context.Context, []Query, []float32) error { return errors.New("out of memory") }), "scoring 2 users from user 0 on: out of memory"},
+		{"counted NaN", countingTable{table{good, {0, 1, 2, nan}}}, "user 1: the score of item 3"},
+		{"nothing counted", counterFunc(func([]Counted) error { return nil }), "user 0: of 2 other candidates the scorer counted {Better:-1"},
+		{"too many counted", counterFunc(func(c []Counted) error {
+			c[0].Counts, c[1].Counts = Counts{Better: 2}, Counts{Better: 1, Tied: 1}
+			return nil
+		}), "user 1: of 1 other candidates the scorer counted {Better:1 Tied:1"},
+		{"more tied before than tied", counterFunc(func(c []Counted) error { c[0].Counts = Counts{Tied: 1, TiedBefore: 2}; return nil }), "user 0: of 2 other"},
+		{"counter fails", counterFunc(func([]Counted) error { return errors.New("out of memory") }), "comparing 2 users from user 0 on: out of memory"},
+		{"counter finds a NaN that Score does not", counterFunc(func(c []Counted) error { c[0].NotANumber = true; return nil }), "user 0: scores that do not compare"},
 		{"sparse NaN", sparseTable{table{good, {0, nan, 2, 3}}}, "user 1: the score of item 1"},
 		{"sparse twice", twice{}, "user 0: the scorer gave item 2 twice"},
 		{"sparse item 0", listing{0}, "user 0: the scorer gave a score to item 0"},
@@ -255,6 +278,29 @@ func TestBadScores(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
+	}
+}
+
+type counterFunc func(counted []Counted) error
+
+func (f counterFunc) Score(context.Context, []Query, []float32) error { return nil }
+func (f counterFunc) CountBatch() int                                 { return 10 }
+func (f counterFunc) Count(_ context.Context, _ []Case, _ Options, counted []Counted) error {
+	return f(counted)
+}
+
+// A counter knows best how many cases it wants at once, unless the caller says.
+func TestBatchesAreThoseOfTheCounter(t *testing.T) {
+	scores, cases := randomCases(8, 5)
+	for batch, want := range map[int][]int{0: {3, 6, 8}, 5: {5, 8}} {
+		options := DefaultOptions(5)
+		options.Workers, options.Batch = 1, batch
+		var ends []int
+		options.Progress = func(done, _ int) { ends = append(ends, done) }
+		mustEvaluate(t, countingTable{scores}, cases, options)
+		if !slices.Equal(ends, want) {
+			t.Errorf("batch %d: batches end at %v, want %v", batch, ends, want)
+		}
 	}
 }
 

@@ -25,8 +25,8 @@ func (t Ties) Validate() error {
 	return fmt.Errorf("unknown tie rule %q: want %s, %s or %s", string(t), Pessimistic, Expected, ByID)
 }
 
-// Counts is what a rank follows from: how the other candidates compare with the answer. A scorer that compares on its
-// own device needs to bring back nothing else.
+// Counts is what a rank follows from: how the other candidates compare with the answer. A Counter brings back nothing
+// else from its device.
 type Counts struct {
 	Better     int // candidates with a strictly higher score
 	Tied       int // candidates with the same score

@@ -13,16 +13,20 @@ type worker struct {
 	rows    []int // rows[i] is the case of queries[i]
 	scores  []float32
 	entries []Scored
-	seen    itemSet // the history of the case in hand; empty when seen items are candidates
-	listed  itemSet // the items that a sparse scorer gave
+	asked   []Case    // the cases of rows, for a Counter
+	counted []Counted // what it says of them
+	seen    itemSet   // the history of the case in hand; empty when seen items are candidates
+	listed  itemSet   // the items that a sparse scorer gave
 }
 
 func newWorker(e *evaluation) *worker {
 	w := &worker{evaluation: e, seen: newItemSet(e.Items)}
-	if e.sparse != nil {
+	switch {
+	case e.counter != nil:
+	case e.sparse != nil:
 		w.listed = newItemSet(e.Items)
-	} else {
-		w.scores = make([]float32, min(e.batch(), len(e.cases))*(e.Items+1))
+	default:
+		w.scores = make([]float32, min(e.batch, len(e.cases))*(e.Items+1))
 	}
 	return w
 }
@@ -68,13 +72,16 @@ func (w *worker) rank(ctx context.Context, low, high int) error {
 		w.queries = append(w.queries, w.cases[i].Query)
 		w.rows = append(w.rows, i)
 	}
-	if len(w.queries) == 0 {
+	switch {
+	case len(w.queries) == 0:
 		return nil
-	}
-	if w.sparse != nil {
+	case w.counter != nil:
+		return w.rankCounted(ctx)
+	case w.sparse != nil:
 		return w.rankSparse()
+	default:
+		return w.rankDense(ctx)
 	}
-	return w.rankDense(ctx)
 }
 
 func (w *worker) rankDense(ctx context.Context) error {
