@@ -10,7 +10,8 @@ import (
 //
 // It comes with two standard errors because two things are random. That over users says how much the difference
 // would move with other users and the same trained models; that over runs, how much it would move with other seeds.
-// A claim needs both to be small beside the difference.
+// A claim needs both to be small beside the difference. SignedRank asks the question about users once more, without
+// taking the differences to be normal.
 type Comparison struct {
 	Metric Metric
 	K      int
@@ -23,6 +24,7 @@ type Comparison struct {
 	RunDifferences      []float64 // the difference in each pair of runs
 	RunError            float64   // standard error of Difference over runs; NaN with a single run
 	Better, Worse       int       // users for whom the candidate is better, worse, averaged over the runs
+	SignedRank          SignedRank
 }
 
 // Compare pairs the users of two models, and run i of the one with run i of the other (same seed, same cases). A single
@@ -60,6 +62,7 @@ func Compare(metric Metric, k int, baseline, candidate [][]Rank) (Comparison, er
 	}
 	c.Difference, c.UserError = meanAndError(perUser)
 	_, c.RunError = meanAndError(c.RunDifferences)
+	c.SignedRank = Wilcoxon(perUser)
 	return c, nil
 }
 
@@ -70,6 +73,10 @@ func checkComparison(metric Metric, k int, baseline, candidate [][]Rank) error {
 	if k < 1 {
 		return errors.New("k must be at least 1")
 	}
+	return checkRuns(baseline, candidate)
+}
+
+func checkRuns(baseline, candidate [][]Rank) error {
 	if len(baseline) == 0 || len(baseline) != len(candidate) {
 		return fmt.Errorf("%d runs of the baseline and %d of the candidate: want the same number, at least 1", len(baseline), len(candidate))
 	}

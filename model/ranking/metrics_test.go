@@ -214,6 +214,7 @@ func TestCompareByHand(t *testing.T) {
 		RunDifferences: []float64{.375, .25},
 		RunError:       math.Sqrt(2 * .0625 * .0625 / 2),
 		Better:         2, Worse: 0,
+		SignedRank: SignedRank{Pairs: 2, Zeros: 2, Better: 3, Z: 3 / math.Sqrt(5), P: math.Erfc(3 / math.Sqrt(5) / math.Sqrt2)},
 	}
 	if diff := cmp.Diff(want, got, almost); diff != "" {
 		t.Error(diff)
