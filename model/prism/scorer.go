@@ -10,13 +10,18 @@ import (
 	"github.com/prismflow/prismflow/model/ranking"
 )
 
-// Scorer gives every item a score by a user's newest items. The model must be
-// prepared or loaded. A session is one thread's, so ranking must run with
-// Workers: 1, inside the session's Run. A user without history gets the score 0
-// for all items, and so, with pessimistic ties, no hit.
-func (m *Model) Scorer() ranking.Scorer { return scorer{m} }
+// Scorer gives every item a score by a user's newest items. It is a
+// ranking.Counter: an evaluation compares the scores on the session's device, a
+// block at a time, and brings back counts. The model must be prepared or loaded.
+// A session is one thread's, so ranking must run with Workers: 1, inside the
+// session's Run. A user without history gets the score 0 for all items, and so,
+// with pessimistic ties, no hit.
+func (m *Model) Scorer() ranking.Scorer { return scorer{m, gridFor(m.session.Device().Type)} }
 
-type scorer struct{ model *Model }
+type scorer struct {
+	model *Model
+	grid  grid
+}
 
 // Score implements ranking.Scorer.
 func (s scorer) Score(ctx context.Context, queries []ranking.Query, scores []float32) error {
@@ -49,15 +54,18 @@ func (s scorer) Score(ctx context.Context, queries []ranking.Query, scores []flo
 // each belongs to.
 func (s scorer) windows(queries []ranking.Query) (sequences [][]int32, at []int) {
 	for i, q := range queries {
-		items := q.History
-		if len(items) == 0 {
+		if len(q.History) == 0 {
 			continue
 		}
-		items = items[max(0, len(items)-s.model.config.MaxLength):]
-		sequences = append(sequences, items)
+		sequences = append(sequences, s.window(q.History))
 		at = append(at, i)
 	}
 	return sequences, at
+}
+
+// window is what the model reads of a history.
+func (s scorer) window(history []int32) []int32 {
+	return history[max(0, len(history)-s.model.config.MaxLength):]
 }
 
 // score fills scores, one row a sequence.
