@@ -73,7 +73,7 @@ func buildLocked(ctx context.Context, inst Installation, opts Options, compiler 
 	}
 	opts.logf("compiling the shim for libtorch %s in %s with %s", inst.Version, inst.LibDir, compiler.path)
 	start := time.Now()
-	if err := compile(ctx, inst, opts.CacheDir, compiler, target); err != nil {
+	if err := compile(ctx, inst, opts, compiler, target); err != nil {
 		return err
 	}
 	opts.logf("compiled the shim in %.1f s: %s", time.Since(start).Seconds(), target)
@@ -82,8 +82,8 @@ func buildLocked(ctx context.Context, inst Installation, opts Options, compiler 
 
 // compile writes to a directory of its own beside the target and renames, so
 // that a killed compiler leaves no half library under the target's name.
-func compile(ctx context.Context, inst Installation, cacheDir string, compiler compiler, target string) error {
-	work, err := os.MkdirTemp(cacheDir, "build-*")
+func compile(ctx context.Context, inst Installation, opts Options, compiler compiler, target string) error {
+	work, err := os.MkdirTemp(opts.CacheDir, "build-*")
 	if err != nil {
 		return fmt.Errorf("building the libtorch shim: %w", err)
 	}
@@ -93,16 +93,29 @@ func compile(ctx context.Context, inst Installation, cacheDir string, compiler c
 		return fmt.Errorf("building the libtorch shim: %w", err)
 	}
 	result := filepath.Join(work, "shim.so")
-	args := append(compileFlags(inst), source, "-o", result)
+	err = runCompiler(ctx, compiler, inst, source, result)
+	if err != nil && inst.CUDA && ctx.Err() == nil {
+		opts.logf("%v\ncompiling again without what needs the CUDA toolkit's headers: captured graphs and memory figures", err)
+		err = runCompiler(ctx, compiler, inst, source, result, "-DPF_NO_TOOLKIT")
+	}
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(result, target); err != nil {
+		return fmt.Errorf("building the libtorch shim: %w", err)
+	}
+	return nil
+}
+
+func runCompiler(ctx context.Context, compiler compiler, inst Installation, source, result string, extra ...string) error {
+	args := append(compileFlags(inst), extra...)
+	args = append(args, source, "-o", result)
 	args = append(args, linkFlags(inst)...)
 	cmd := exec.CommandContext(ctx, compiler.path, args...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Run(); err != nil {
 		return &BuildError{Command: cmd.String(), Output: tail(output.String(), maxCompilerOutput), Err: err}
-	}
-	if err := os.Rename(result, target); err != nil {
-		return fmt.Errorf("building the libtorch shim: %w", err)
 	}
 	return nil
 }
@@ -126,8 +139,8 @@ func compileFlags(inst Installation) []string {
 }
 
 // cudaIncludeDirs are where the toolkit's headers may be: the toolkit, or the
-// NVIDIA wheels beside a torch wheel. Only allocator statistics need them, and
-// the shim does without where there are none.
+// NVIDIA wheels beside a torch wheel. Captured graphs and allocator statistics
+// need them; the shim does without where there are none.
 func cudaIncludeDirs(inst Installation) []string {
 	var found []string
 	site := filepath.Dir(inst.Dir)

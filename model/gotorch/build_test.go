@@ -145,6 +145,22 @@ func TestBuildFailureShowsTheCompilersWords(t *testing.T) {
 	}
 }
 
+// Toolkit headers of another version than libtorch's, or half of them, must not
+// keep a machine from training.
+func TestBuildDoesWithoutTheToolkit(t *testing.T) {
+	f := newStandIn(t)
+	f.inst.CUDA = true
+	f.setCompiler("1.0", `case "$*" in *-DPF_NO_TOOLKIT*) ;; *) echo "cuda.h: no such type" >&2; exit 3;; esac
+while [ "$1" != -o ]; do shift; done; echo shim > "$2"`)
+	var log strings.Builder
+	f.opts.Log = func(format string, args ...any) { fmt.Fprintf(&log, format+"\n", args...) }
+	f.build()
+	wantContains(t, log.String(), "cuda.h: no such type", "compiling again without")
+	if f.runs() != 2 {
+		t.Errorf("compiled %d times", f.runs())
+	}
+}
+
 func TestBuildStopsWhenCancelled(t *testing.T) {
 	f := newStandIn(t)
 	f.setCompiler("1.0", "exec sleep 60")

@@ -45,7 +45,9 @@
 #include <unordered_map>
 #include <vector>
 
-#if defined(PF_CUDA) && __has_include(<cuda_runtime_api.h>)
+// The toolkit's headers come in several packages, of which one may be missing.
+#if defined(PF_CUDA) && !defined(PF_NO_TOOLKIT) && __has_include(<cuda.h>) && \
+    __has_include(<cuda_runtime_api.h>) && __has_include(<crt/host_defines.h>)
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #define PF_CUDA_TOOLKIT 1
