@@ -265,11 +265,23 @@ func (t *Tensor) NonZero() *Tensor { return t.one("aten::nonzero") }
 
 // MaskedFill puts a number where a bool mask holds.
 func (t *Tensor) MaskedFill(mask *Tensor, value float64) *Tensor {
-	return t.one("aten::masked_fill.Scalar", mask, value)
+	return t.one("aten::masked_fill.Scalar", maskFor("MaskedFill", t, mask), value)
 }
 
 // MaskedSelect is the vector of elements where a bool mask holds.
-func (t *Tensor) MaskedSelect(mask *Tensor) *Tensor { return t.one("aten::masked_select", mask) }
+func (t *Tensor) MaskedSelect(mask *Tensor) *Tensor {
+	return t.one("aten::masked_select", maskFor("MaskedSelect", t, mask))
+}
+
+// maskFor refuses what is no mask: on the CPU some libtorch take another type's
+// bytes for truth values.
+func maskFor(op string, t, mask *Tensor) *Tensor {
+	s := t.own(op)
+	if s.valid(op, mask).DType() != Bool {
+		s.fail(op, []any{t, mask}, "not a bool mask: compare it with Ne(0)")
+	}
+	return mask
+}
 
 // Tril keeps the elements on and below a diagonal and zeroes the others.
 func (t *Tensor) Tril(diagonal int) *Tensor { return t.one("aten::tril", diagonal) }
@@ -422,7 +434,7 @@ func (t *Tensor) ClampInPlace(low, high any) *Tensor { return t.inPlace("aten::c
 
 // MaskedFillInPlace puts a number where a bool mask holds.
 func (t *Tensor) MaskedFillInPlace(mask *Tensor, value float64) *Tensor {
-	return t.inPlace("aten::masked_fill_.Scalar", mask, value)
+	return t.inPlace("aten::masked_fill_.Scalar", maskFor("MaskedFillInPlace", t, mask), value)
 }
 
 // LtInPlace sets one where t < bound and zero elsewhere.

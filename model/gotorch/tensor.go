@@ -207,12 +207,14 @@ func fromHost[E element](s *Session, op string, dtype DType, data []E, shape []i
 }
 
 func fits(n int, shape []int64) string {
+	size := 1.0 // cannot overflow
 	for _, d := range shape {
 		if d < 0 {
 			return fmt.Sprintf("negative size in shape %v", shape)
 		}
+		size *= float64(d)
 	}
-	if product(shape) != int64(n) {
+	if size != float64(n) {
 		return fmt.Sprintf("%d values for shape %v", n, shape)
 	}
 	return ""

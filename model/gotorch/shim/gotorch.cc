@@ -323,6 +323,14 @@ uint64_t single(const Parameter& p, const Argument& a, uint8_t tag) {
   return a.words[0];
 }
 
+// libtorch believes a dtype, and makes tensors of unknown ones.
+c10::ScalarType dtype_of(const Parameter& p, uint64_t word) {
+  if (word >= static_cast<uint64_t>(c10::ScalarType::Undefined)) {
+    throw std::invalid_argument("argument \"" + p.name + "\": no element type has the number " + std::to_string(static_cast<int64_t>(word)));
+  }
+  return static_cast<c10::ScalarType>(word);
+}
+
 c10::IValue value_of(const Parameter& p, const Argument& a) {
   if (a.tag == kNone) {
     if (p.optional) return c10::IValue();
@@ -339,7 +347,7 @@ c10::IValue value_of(const Parameter& p, const Argument& a) {
     case Want::String:
       if (a.tag != kString) wrong_type(p, a);
       return std::string(reinterpret_cast<const char*>(a.words), a.count);
-    case Want::DType: return static_cast<c10::ScalarType>(single(p, a, kDType));
+    case Want::DType: return dtype_of(p, single(p, a, kDType));
     case Want::Layout: return static_cast<c10::Layout>(single(p, a, kLayout));
     case Want::MemoryFormat: return static_cast<c10::MemoryFormat>(single(p, a, kMemoryFormat));
     case Want::Device: return device_of(single(p, a, kDevice));
@@ -845,9 +853,15 @@ int64_t pf_gradient(uint64_t handle, uint64_t* out, char* err) {
   });
 }
 
+// pf_set_gradient checks what libtorch's own setter for C++ does not: an
+// optimizer's kernels believe that a gradient is like its parameter.
 int64_t pf_set_gradient(uint64_t handle, uint64_t gradient, char* err) {
   return guarded(err, [&] {
-    borrow(handle).mutable_grad() = borrow(gradient);
+    at::Tensor t = borrow(handle), g = borrow(gradient);
+    if (g.defined() && (g.sizes() != t.sizes() || g.scalar_type() != t.scalar_type() || g.device() != t.device())) {
+      throw std::invalid_argument("a gradient has its tensor's shape, type and device");
+    }
+    t.mutable_grad() = g;
     return int64_t{0};
   });
 }
