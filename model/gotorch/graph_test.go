@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/prismflow/prismflow/model/gotorch"
 	"github.com/prismflow/prismflow/model/gotorch/nn"
@@ -73,7 +74,16 @@ func (r *regression) train(steps int, run func()) (out []float32) {
 	return out
 }
 
-// A Graph trains as plain steps do, to the bit, and leaves the generator where
+// rounding is what a run may differ in from another one: nothing on the CPU. On
+// CUDA a library may choose another algorithm for another stream.
+func rounding() cmp.Option {
+	if torchtest.Device() == "cpu" {
+		return cmp.Options{}
+	}
+	return cmpopts.EquateApprox(1e-4, 1e-5)
+}
+
+// A Graph trains as plain steps do, and leaves the generator where
 // they leave it.
 func TestGraphRunsAreSteps(t *testing.T) {
 	const steps = 12
@@ -96,7 +106,7 @@ func TestGraphRunsAreSteps(t *testing.T) {
 		})
 		return out
 	}
-	if diff := cmp.Diff(train(false), train(true)); diff != "" {
+	if diff := cmp.Diff(train(false), train(true), rounding()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -152,7 +162,7 @@ func TestGraphGivesUpOnWhatCannotBeCaptured(t *testing.T) {
 		})
 		return out
 	}
-	if diff := cmp.Diff(train(false), train(true)); diff != "" {
+	if diff := cmp.Diff(train(false), train(true), rounding()); diff != "" {
 		t.Error(diff)
 	}
 }

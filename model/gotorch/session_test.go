@@ -329,6 +329,9 @@ func TestDevices(t *testing.T) {
 	if err := s.Run(func() {
 		s.Synchronize()
 		s.EmptyCache()
+		if stats, ok := s.Memory(); ok && (s.Device().Type == gotorch.CPU || stats.Reserved == 0) {
+			t.Errorf("memory on %v is %+v", s.Device(), stats)
+		}
 		if got := s.Ones(1).Device(); got.Type != s.Device().Type {
 			t.Errorf("tensor on %v, session on %v", got, s.Device())
 		}
