@@ -21,6 +21,23 @@
 // reason; model code therefore reads like arithmetic. Operators without a method
 // here are called by their ATen name: s.Call("aten::cdist", a, b, 2.0).
 //
+// A training step belongs in [Session.Scoped], which frees what the step made:
+//
+//	for range steps {
+//		s.Scoped(func() {
+//			adam.ZeroGrad()
+//			loss(model.Forward(x), y).Backward()
+//			adam.Step()
+//		})
+//	}
+//
+// On CUDA [Session.NewGraph] makes one launch of such a step, and
+// [Session.Autocast] computes it in bfloat16 where that does no harm. The examples
+// have a whole training loop, saving and loading, and random generators.
+//
+// A Library may be used by many goroutines, a Session by one at a time. What can
+// fail outside Run returns an error; what can fail inside panics with an *Error.
+//
 // The packages nn and optim hold layers and optimizers. This package does not
 // download libtorch, does not read the environment (the caller passes Getenv),
 // does not print, and does not share tensors between sessions: host slices do

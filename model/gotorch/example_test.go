@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/prismflow/prismflow/model/gotorch"
+	"github.com/prismflow/prismflow/model/gotorch/nn"
+	"github.com/prismflow/prismflow/model/gotorch/optim"
 	"github.com/prismflow/prismflow/model/gotorch/torchtest"
 )
 
@@ -31,6 +33,132 @@ func Example() {
 		fmt.Println(err)
 	}
 	// Output: [2 4 6]
+}
+
+// A linear model learns y = 2x + 1. What outlives a step is persistent: parameters
+// by themselves. Input and output live as long as the Run here.
+func Example_training() {
+	err := torchtest.Try(func(s *gotorch.Session) {
+		x := s.FromFloat32([]float32{-1, 0, 1, 2}, 4, 1)
+		y := s.FromFloat32([]float32{-1, 1, 3, 5}, 4, 1)
+		model := nn.NewLinear(s, 1, 1, nn.Normal(0, 0.1), nn.Zeros)
+		adam, err := optim.NewAdam(s, model.Parameters(), optim.AdamOptions{LearningRate: 0.05})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for range 500 {
+			s.Scoped(func() {
+				adam.ZeroGrad()
+				model.Forward(x).Sub(y).Square().Mean().Backward()
+				optim.ClipGradNorm(s, model.Parameters(), 1)
+				adam.Step()
+			})
+		}
+		s.NoGrad(func() {
+			fmt.Printf("%.1f\n", model.Forward(s.Full(10, 1, 1)).Item())
+		})
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output: 21.0
+}
+
+// Parameters are saved and loaded through slices of the host, which are also how
+// they go from one session to another.
+func Example_saving() {
+	type saved struct {
+		shape  []int64
+		values []float32
+	}
+	checkpoint := map[string]saved{}
+	err := torchtest.Try(func(s *gotorch.Session) {
+		model := nn.NewLinear(s, 2, 1, nn.Constant(0.5), nn.Ones)
+		for _, p := range model.Parameters() {
+			checkpoint[p.Name] = saved{p.Tensor.Shape(), p.Tensor.Float32s()}
+		}
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = torchtest.Try(func(s *gotorch.Session) {
+		model := nn.NewLinear(s, 2, 1, nn.Zeros, nn.Zeros)
+		s.NoGrad(func() {
+			for _, p := range model.Parameters() {
+				from := checkpoint[p.Name]
+				p.Tensor.CopyFrom(s.FromFloat32(from.values, from.shape...))
+			}
+		})
+		fmt.Println(model.Forward(s.Ones(1, 2)).Float32s())
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output: [2]
+}
+
+// A generator apart from the session's: what is drawn from it does not move the
+// numbers that the model gets.
+func ExampleSession_NewGenerator() {
+	err := torchtest.Try(func(s *gotorch.Session) {
+		g, err := s.NewGenerator(7)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer g.Close()
+		draw := func() float64 {
+			return s.Call1("aten::rand.generator", []int64{1}, gotorch.Named("generator", g), gotorch.Named("device", s.Device())).Item()
+		}
+		first := draw()
+		s.Rand(100)
+		if err := g.Seed(7); err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(draw() == first)
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output: true
+}
+
+// A step that is captured on CUDA, and called as it is elsewhere. It changes only
+// tensors that outlive it.
+func ExampleSession_NewGraph() {
+	err := torchtest.Try(func(s *gotorch.Session) {
+		x, total := s.Zeros(3), s.Zeros()
+		s.Persist(x, total)
+		add := s.NewGraph(func() { total.AddInPlace(x.Sum(), 1) })
+		for i := range 6 {
+			x.FillInPlace(float64(i))
+			add.Run()
+		}
+		fmt.Println(total.Item())
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output: 45
+}
+
+// The matrix product is computed in bfloat16; the weight and its gradient stay
+// float32.
+func ExampleSession_Autocast() {
+	err := torchtest.Try(func(s *gotorch.Session) {
+		w := s.Ones(2, 2).RequiresGrad(true)
+		var y *gotorch.Tensor
+		s.Autocast(gotorch.BFloat16, func() { y = s.Ones(1, 2).MatMul(w) })
+		y.Sum().Backward()
+		fmt.Println(y, w.Grad())
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output: Tensor bfloat16[1 2] Tensor float32[2 2]
 }
 
 // Operators without a method are called by their ATen name.

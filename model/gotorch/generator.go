@@ -16,6 +16,9 @@ type Generator struct {
 // NewGenerator makes a generator on the session's device, apart from the
 // session's own. Close it when done.
 func (s *Session) NewGenerator(seed uint64) (*Generator, error) {
+	if s.closed {
+		return nil, fmt.Errorf("making a random generator: its session is closed")
+	}
 	g, err := s.lib.newGenerator(s.device, seed)
 	if err != nil {
 		return nil, err

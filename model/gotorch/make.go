@@ -10,7 +10,9 @@ func shapeOf(shape []int64) []int64 {
 
 func (s *Session) onDevice() NamedArg { return Named("device", s.device) }
 
-// Empty makes a tensor without setting its values.
+// Empty makes a tensor without setting its values. Without sizes it is a scalar;
+// a negative size, and more memory than there is, are an error. So it is for all
+// that take a shape.
 func (s *Session) Empty(dtype DType, shape ...int64) *Tensor {
 	return s.Call1("aten::empty.memory_format", shapeOf(shape), Named("dtype", dtype), s.onDevice())
 }
@@ -42,10 +44,11 @@ func (s *Session) ZerosLike(t *Tensor) *Tensor { return s.Call1("aten::zeros_lik
 // OnesLike makes ones of a tensor's shape, type and device.
 func (s *Session) OnesLike(t *Tensor) *Tensor { return s.Call1("aten::ones_like", t) }
 
-// Eye makes the float32 identity matrix of n rows.
+// Eye makes the float32 identity matrix [n, n].
 func (s *Session) Eye(n int64) *Tensor { return s.Call1("aten::eye", n, s.onDevice()) }
 
-// Arange makes the int64 tensor start, start+step, … below end.
+// Arange makes the int64 vector start, start+step, … below end; a step of 0, or
+// one that leads away from end, is an error.
 func (s *Session) Arange(start, end, step int64) *Tensor {
 	return s.Call1("aten::arange.start_step", start, end, step, Named("dtype", Int64), s.onDevice())
 }
@@ -56,28 +59,32 @@ func (s *Session) Randn(shape ...int64) *Tensor {
 	return s.Call1("aten::randn.generator", shapeOf(shape), Named("dtype", Float32), s.onDevice())
 }
 
-// Rand draws float32 values uniform in [0, 1).
+// Rand draws float32 values uniform in [0, 1) from the session's generator.
 func (s *Session) Rand(shape ...int64) *Tensor {
 	return s.Call1("aten::rand.generator", shapeOf(shape), Named("dtype", Float32), s.onDevice())
 }
 
-// RandInt draws int64 values uniform in [low, high).
+// RandInt draws int64 values uniform in [low, high) from the session's generator;
+// an empty range is an error.
 func (s *Session) RandInt(low, high int64, shape ...int64) *Tensor {
 	return s.Call1("aten::randint.low_generator", low, high, shapeOf(shape), Named("dtype", Int64), s.onDevice())
 }
 
-// RandPerm draws a permutation of 0 … n-1.
+// RandPerm draws a permutation of 0 … n-1, an int64 vector [n].
 func (s *Session) RandPerm(n int64) *Tensor {
 	return s.Call1("aten::randperm.generator", n, Named("dtype", Int64), s.onDevice())
 }
 
-// Cat joins tensors along an existing dimension.
+// Cat joins tensors along an existing dimension, in which alone their sizes may
+// differ. No tensors are an error.
 func (s *Session) Cat(dim int, ts ...*Tensor) *Tensor { return s.Call1("aten::cat", ts, dim) }
 
-// Stack joins tensors of one shape along a new dimension.
+// Stack joins tensors of one shape along a new dimension, dim of the result. No
+// tensors are an error.
 func (s *Session) Stack(dim int, ts ...*Tensor) *Tensor { return s.Call1("aten::stack", ts, dim) }
 
-// Where takes from a where condition holds and from b elsewhere.
+// Where takes from a where a bool condition holds and from b elsewhere; the three
+// are broadcast.
 func (s *Session) Where(condition, a, b *Tensor) *Tensor {
 	return s.Call1("aten::where.self", condition, a, b)
 }

@@ -29,124 +29,124 @@ func (t *Tensor) inPlace(op string, args ...any) *Tensor {
 	return t
 }
 
-// Add is t + other; other is a tensor (broadcast) or a number.
+// Add is t + other, elementwise with a number or a broadcast tensor.
 func (t *Tensor) Add(other any) *Tensor { return t.two("aten::add", other) }
 
-// Sub is t - other; other is a tensor (broadcast) or a number.
+// Sub is t - other, elementwise with a number or a broadcast tensor.
 func (t *Tensor) Sub(other any) *Tensor { return t.two("aten::sub", other) }
 
-// Mul is t * other, element by element; other is a tensor (broadcast) or a number.
+// Mul is t * other, elementwise with a number or a broadcast tensor.
 func (t *Tensor) Mul(other any) *Tensor { return t.two("aten::mul", other) }
 
-// Div is t / other; other is a tensor (broadcast) or a number.
+// Div is t / other, elementwise with a number or a broadcast tensor.
 func (t *Tensor) Div(other any) *Tensor { return t.two("aten::div", other) }
 
-// Eq is true where t == other; other is a tensor (broadcast) or a number.
+// Eq is true where t == other, a bool mask; other is a number or a broadcast tensor.
 func (t *Tensor) Eq(other any) *Tensor { return t.two("aten::eq", other) }
 
-// Ne is true where t != other; other is a tensor (broadcast) or a number.
+// Ne is true where t != other, a bool mask; other is a number or a broadcast tensor.
 func (t *Tensor) Ne(other any) *Tensor { return t.two("aten::ne", other) }
 
-// Lt is true where t < other; other is a tensor (broadcast) or a number.
+// Lt is true where t < other, a bool mask; other is a number or a broadcast tensor.
 func (t *Tensor) Lt(other any) *Tensor { return t.two("aten::lt", other) }
 
-// Le is true where t <= other; other is a tensor (broadcast) or a number.
+// Le is true where t <= other, a bool mask; other is a number or a broadcast tensor.
 func (t *Tensor) Le(other any) *Tensor { return t.two("aten::le", other) }
 
-// Gt is true where t > other; other is a tensor (broadcast) or a number.
+// Gt is true where t > other, a bool mask; other is a number or a broadcast tensor.
 func (t *Tensor) Gt(other any) *Tensor { return t.two("aten::gt", other) }
 
-// Ge is true where t >= other; other is a tensor (broadcast) or a number.
+// Ge is true where t >= other, a bool mask; other is a number or a broadcast tensor.
 func (t *Tensor) Ge(other any) *Tensor { return t.two("aten::ge", other) }
 
-// Neg is -t.
+// Neg is -t, elementwise.
 func (t *Tensor) Neg() *Tensor { return t.one("aten::neg") }
 
-// Abs is |t|.
+// Abs is |t|, elementwise.
 func (t *Tensor) Abs() *Tensor { return t.one("aten::abs") }
 
-// Exp is e to the t.
+// Exp is e to the t, elementwise.
 func (t *Tensor) Exp() *Tensor { return t.one("aten::exp") }
 
-// Log is the natural logarithm.
+// Log is the natural logarithm, elementwise; not a number below 0.
 func (t *Tensor) Log() *Tensor { return t.one("aten::log") }
 
-// Log1p is log(1 + t), exact for small t.
+// Log1p is log(1 + t), elementwise, exact for small t.
 func (t *Tensor) Log1p() *Tensor { return t.one("aten::log1p") }
 
-// Sqrt is the square root.
+// Sqrt is the square root, elementwise; not a number below 0.
 func (t *Tensor) Sqrt() *Tensor { return t.one("aten::sqrt") }
 
-// Rsqrt is one over the square root.
+// Rsqrt is one over the square root, elementwise; infinite at 0.
 func (t *Tensor) Rsqrt() *Tensor { return t.one("aten::rsqrt") }
 
-// Square is t * t.
+// Square is t * t, elementwise.
 func (t *Tensor) Square() *Tensor { return t.one("aten::square") }
 
-// Sin is the sine.
+// Sin is the sine of radians, elementwise.
 func (t *Tensor) Sin() *Tensor { return t.one("aten::sin") }
 
-// Cos is the cosine.
+// Cos is the cosine of radians, elementwise.
 func (t *Tensor) Cos() *Tensor { return t.one("aten::cos") }
 
-// Sigmoid is 1 / (1 + exp(-t)).
+// Sigmoid is 1 / (1 + exp(-t)), elementwise.
 func (t *Tensor) Sigmoid() *Tensor { return t.one("aten::sigmoid") }
 
-// LogSigmoid is log(Sigmoid), finite for every finite t.
+// LogSigmoid is log(Sigmoid), elementwise, finite for every finite t.
 func (t *Tensor) LogSigmoid() *Tensor { return t.one("aten::log_sigmoid") }
 
-// Tanh is the hyperbolic tangent.
+// Tanh is the hyperbolic tangent, elementwise.
 func (t *Tensor) Tanh() *Tensor { return t.one("aten::tanh") }
 
-// ReLU is max(t, 0).
+// ReLU is max(t, 0), elementwise.
 func (t *Tensor) ReLU() *Tensor { return t.one("aten::relu") }
 
-// GELU is the exact form t/2 (1 + erf(t/√2)).
+// GELU is the exact form t/2 (1 + erf(t/√2)), elementwise.
 func (t *Tensor) GELU() *Tensor { return t.one("aten::gelu") }
 
-// SiLU is t * Sigmoid(t).
+// SiLU is t * Sigmoid(t), elementwise.
 func (t *Tensor) SiLU() *Tensor { return t.one("aten::silu") }
 
-// Softplus is log(1 + exp(t)), finite for every finite t.
+// Softplus is log(1 + exp(t)), elementwise, finite for every finite t.
 func (t *Tensor) Softplus() *Tensor { return t.one("aten::softplus") }
 
-// LogicalNot is true where t is zero.
+// LogicalNot is true where t is zero: a bool mask of t's shape.
 func (t *Tensor) LogicalNot() *Tensor { return t.one("aten::logical_not") }
 
-// IsNaN is true where t is not a number.
+// IsNaN is true where t is not a number: a bool mask of t's shape.
 func (t *Tensor) IsNaN() *Tensor { return t.one("aten::isnan") }
 
-// IsInf is true where t is infinite.
+// IsInf is true where t is infinite: a bool mask of t's shape.
 func (t *Tensor) IsInf() *Tensor { return t.one("aten::isinf") }
 
-// All is true when every element is.
+// All is true when every element is: a bool scalar.
 func (t *Tensor) All() *Tensor { return t.one("aten::all") }
 
-// Any is true when one element is.
+// Any is true when one element is: a bool scalar.
 func (t *Tensor) Any() *Tensor { return t.one("aten::any") }
 
 // Contiguous lays the elements out row by row, copying when they are not.
 func (t *Tensor) Contiguous() *Tensor { return t.one("aten::contiguous") }
 
-// Clone copies the values; gradients flow through.
+// Clone copies the values into a tensor of the same shape; gradients flow through.
 func (t *Tensor) Clone() *Tensor { return t.one("aten::clone") }
 
-// Detach shares the values and stops gradients.
+// Detach shares shape and memory, and stops gradients.
 func (t *Tensor) Detach() *Tensor { return t.one("aten::detach") }
 
-// Sign is -1, 0 or 1.
+// Sign is -1, 0 or 1, elementwise.
 func (t *Tensor) Sign() *Tensor { return t.one("aten::sign") }
 
-// Floor rounds down.
+// Floor rounds down, elementwise; the type stays.
 func (t *Tensor) Floor() *Tensor { return t.one("aten::floor") }
 
-// Erf is the error function.
+// Erf is the error function, elementwise.
 func (t *Tensor) Erf() *Tensor { return t.one("aten::erf") }
 
-// ELU is t where t > 0 and exp(t) - 1 elsewhere.
+// ELU is t where t > 0 and exp(t) - 1 elsewhere, elementwise.
 func (t *Tensor) ELU() *Tensor { return t.one("aten::elu") }
 
-// Pow raises each element to a power, a tensor or a number.
+// Pow raises each element to a power, a number or a broadcast tensor.
 func (t *Tensor) Pow(exponent any) *Tensor {
 	if _, ok := exponent.(*Tensor); ok {
 		return t.one("aten::pow.Tensor_Tensor", exponent)
@@ -154,38 +154,41 @@ func (t *Tensor) Pow(exponent any) *Tensor {
 	return t.one("aten::pow.Tensor_Scalar", exponent)
 }
 
-// Clamp limits values to [low, high]; nil leaves a side open.
+// Clamp limits values to [low, high], elementwise; nil leaves a side open, but
+// not both.
 func (t *Tensor) Clamp(low, high any) *Tensor { return t.one("aten::clamp", low, high) }
 
-// Maximum is the greater of two tensors, element by element.
+// Maximum is the greater of two broadcast tensors, elementwise.
 func (t *Tensor) Maximum(other *Tensor) *Tensor { return t.one("aten::maximum", other) }
 
-// Minimum is the lesser of two tensors, element by element.
+// Minimum is the lesser of two broadcast tensors, elementwise.
 func (t *Tensor) Minimum(other *Tensor) *Tensor { return t.one("aten::minimum", other) }
 
-// LogicalAnd is true where both are.
+// LogicalAnd is true where both are: a bool mask of the broadcast shape.
 func (t *Tensor) LogicalAnd(other *Tensor) *Tensor { return t.one("aten::logical_and", other) }
 
-// LogicalOr is true where one is.
+// LogicalOr is true where one is: a bool mask of the broadcast shape.
 func (t *Tensor) LogicalOr(other *Tensor) *Tensor { return t.one("aten::logical_or", other) }
 
-// MatMul is the matrix product of the last two dimensions, broadcast over the
-// others.
+// MatMul is [..., n, k] times [..., k, m], a tensor [..., n, m]; leading
+// dimensions are broadcast, and a vector counts as a column at the right and a
+// row at the left. Both have one element type.
 func (t *Tensor) MatMul(other *Tensor) *Tensor { return t.one("aten::matmul", other) }
 
-// Bmm is the product of two batches of matrices.
+// Bmm is [b, n, k] times [b, k, m], a tensor [b, n, m]; nothing is broadcast.
 func (t *Tensor) Bmm(other *Tensor) *Tensor { return t.one("aten::bmm", other) }
 
-// Dot is the inner product of two vectors.
+// Dot is the inner product of two vectors of one length, a scalar.
 func (t *Tensor) Dot(other *Tensor) *Tensor { return t.one("aten::dot", other) }
 
-// T swaps the dimensions of a matrix.
+// T makes [n, m] of [m, n], sharing memory; more dimensions are an error.
 func (t *Tensor) T() *Tensor { return t.one("aten::t") }
 
-// Transpose swaps two dimensions.
+// Transpose swaps two dimensions, sharing memory.
 func (t *Tensor) Transpose(dim0, dim1 int) *Tensor { return t.one("aten::transpose.int", dim0, dim1) }
 
-// Permute reorders the dimensions.
+// Permute puts the dimensions into the order of dims, which names each once;
+// memory is shared.
 func (t *Tensor) Permute(dims ...int) *Tensor { return t.one("aten::permute", dims) }
 
 // Reshape gives the elements another shape, copying when it must; one size may
@@ -195,21 +198,22 @@ func (t *Tensor) Reshape(shape ...int64) *Tensor { return t.one("aten::reshape",
 // View is Reshape that fails rather than copy.
 func (t *Tensor) View(shape ...int64) *Tensor { return t.one("aten::view", shapeOf(shape)) }
 
-// Flatten joins the dimensions from start to end.
+// Flatten joins the dimensions from start to end, both included, into one.
 func (t *Tensor) Flatten(start, end int) *Tensor {
 	return t.one("aten::flatten.using_ints", start, end)
 }
 
-// Unsqueeze inserts a dimension of size one.
+// Unsqueeze inserts a dimension of size one before dim, sharing memory.
 func (t *Tensor) Unsqueeze(dim int) *Tensor { return t.one("aten::unsqueeze", dim) }
 
-// Squeeze removes a dimension of size one.
+// Squeeze removes dim if its size is one, sharing memory.
 func (t *Tensor) Squeeze(dim int) *Tensor { return t.one("aten::squeeze.dim", dim) }
 
 // Expand repeats dimensions of size one without copying; -1 keeps a size.
 func (t *Tensor) Expand(shape ...int64) *Tensor { return t.one("aten::expand", shapeOf(shape)) }
 
-// Repeat copies the tensor a number of times along each dimension.
+// Repeat copies the tensor times[i] times along dimension i; more times than
+// dimensions add leading ones.
 func (t *Tensor) Repeat(times ...int64) *Tensor { return t.one("aten::repeat", shapeOf(times)) }
 
 // Narrow is the part of length elements from start along a dimension, sharing
@@ -224,34 +228,39 @@ func (t *Tensor) Slice(dim int, start, end, step int64) *Tensor {
 	return t.one("aten::slice.Tensor", dim, start, end, step)
 }
 
-// Select is one index along a dimension, which disappears.
+// Select is one index along a dimension, which disappears; memory is shared and
+// a negative index counts from the end.
 func (t *Tensor) Select(dim int, index int64) *Tensor {
 	return t.one("aten::select.int", dim, index)
 }
 
-// Split cuts into parts of size elements along a dimension; the last may be
-// smaller.
+// Split cuts into parts of size elements along a dimension, sharing memory; the
+// last may be smaller.
 func (t *Tensor) Split(size int64, dim int) []*Tensor {
 	return t.own("Split").Call("aten::split.Tensor", t, size, dim)
 }
 
-// Chunk cuts into n parts along a dimension.
+// Chunk cuts into at most n parts of equal size along a dimension, sharing
+// memory; the last may be smaller.
 func (t *Tensor) Chunk(n, dim int) []*Tensor {
 	return t.own("Chunk").Call("aten::chunk", t, n, dim)
 }
 
-// IndexSelect takes rows of a dimension by an int64 vector of indices.
+// IndexSelect takes the slices of a dimension that an int64 vector names; the
+// dimension gets its length. Negative indices are an error.
 func (t *Tensor) IndexSelect(dim int, indices *Tensor) *Tensor {
 	return t.one("aten::index_select", dim, indices)
 }
 
-// Gather takes one element of a dimension for each element of indices, which
-// has the result's shape.
+// Gather takes one element of a dimension for each element of indices, int64 and
+// of the result's shape, which has as many dimensions as t and no greater sizes
+// but along dim. Negative indices are an error.
 func (t *Tensor) Gather(dim int, indices *Tensor) *Tensor {
 	return t.one("aten::gather", dim, indices)
 }
 
-// ScatterAdd adds each element of values at its index along a dimension.
+// ScatterAdd is a copy of t with each element of values added at its index along
+// a dimension; indices are int64 and no greater than values in any size.
 func (t *Tensor) ScatterAdd(dim int, indices, values *Tensor) *Tensor {
 	return t.one("aten::scatter_add", dim, indices, values)
 }
@@ -260,15 +269,18 @@ func (t *Tensor) ScatterAdd(dim int, indices, values *Tensor) *Tensor {
 // dimension; nil takes all of a dimension.
 func (t *Tensor) Index(indices ...*Tensor) *Tensor { return t.one("aten::index.Tensor", indices) }
 
-// NonZero is the indices of the elements that are not zero, one row each.
+// NonZero is the indices of the elements that are not zero: int64 [count,
+// dimensions]. It waits for the device, since the result's shape depends on
+// values.
 func (t *Tensor) NonZero() *Tensor { return t.one("aten::nonzero") }
 
-// MaskedFill puts a number where a bool mask holds.
+// MaskedFill puts a number where a bool mask, broadcast to t, holds.
 func (t *Tensor) MaskedFill(mask *Tensor, value float64) *Tensor {
 	return t.one("aten::masked_fill.Scalar", maskFor("MaskedFill", t, mask), value)
 }
 
-// MaskedSelect is the vector of elements where a bool mask holds.
+// MaskedSelect is the vector of elements where a bool mask holds. It waits for
+// the device, as NonZero does.
 func (t *Tensor) MaskedSelect(mask *Tensor) *Tensor {
 	return t.one("aten::masked_select", maskFor("MaskedSelect", t, mask))
 }
@@ -283,13 +295,16 @@ func maskFor(op string, t, mask *Tensor) *Tensor {
 	return mask
 }
 
-// Tril keeps the elements on and below a diagonal and zeroes the others.
+// Tril keeps the elements of [..., n, m] on and below a diagonal, 0 being the
+// main one and 1 the next above, and zeroes the others.
 func (t *Tensor) Tril(diagonal int) *Tensor { return t.one("aten::tril", diagonal) }
 
-// Triu keeps the elements on and above a diagonal and zeroes the others.
+// Triu keeps the elements of [..., n, m] on and above a diagonal, counted as for
+// Tril, and zeroes the others.
 func (t *Tensor) Triu(diagonal int) *Tensor { return t.one("aten::triu", diagonal) }
 
-// Sum adds up over dimensions, which disappear; over all when none is given.
+// Sum adds up over dimensions, which disappear; over all, to a scalar, when none
+// is given.
 func (t *Tensor) Sum(dims ...int) *Tensor {
 	if len(dims) == 0 {
 		return t.one("aten::sum")
@@ -300,7 +315,8 @@ func (t *Tensor) Sum(dims ...int) *Tensor {
 // SumKeep is Sum with the dimensions left at size one.
 func (t *Tensor) SumKeep(dims ...int) *Tensor { return t.one("aten::sum.dim_IntList", dims, true) }
 
-// Mean averages over dimensions, which disappear; over all when none is given.
+// Mean averages over dimensions, which disappear; over all, to a scalar, when
+// none is given. Integers are an error.
 func (t *Tensor) Mean(dims ...int) *Tensor {
 	if len(dims) == 0 {
 		return t.one("aten::mean")
@@ -311,52 +327,56 @@ func (t *Tensor) Mean(dims ...int) *Tensor {
 // MeanKeep is Mean with the dimensions left at size one.
 func (t *Tensor) MeanKeep(dims ...int) *Tensor { return t.one("aten::mean.dim", dims, true) }
 
-// Max is the greatest element.
+// Max is the greatest element, a scalar; an error for an empty tensor.
 func (t *Tensor) Max() *Tensor { return t.one("aten::max") }
 
-// Min is the least element.
+// Min is the least element, a scalar; an error for an empty tensor.
 func (t *Tensor) Min() *Tensor { return t.one("aten::min") }
 
-// MaxDim is the greatest element along a dimension, and its index.
+// MaxDim is the greatest element along a dimension and its int64 index; the
+// dimension disappears, or stays with size one when keep is set.
 func (t *Tensor) MaxDim(dim int, keep bool) (values, indices *Tensor) {
 	return t.pair("aten::max.dim", dim, keep)
 }
 
-// MinDim is the least element along a dimension, and its index.
+// MinDim is MaxDim for the least element.
 func (t *Tensor) MinDim(dim int, keep bool) (values, indices *Tensor) {
 	return t.pair("aten::min.dim", dim, keep)
 }
 
-// ArgMax is the index of the greatest element along a dimension.
+// ArgMax is the int64 index of the greatest element along a dimension, which
+// disappears.
 func (t *Tensor) ArgMax(dim int) *Tensor { return t.one("aten::argmax", dim) }
 
-// ArgMin is the index of the least element along a dimension.
+// ArgMin is the int64 index of the least element along a dimension, which
+// disappears.
 func (t *Tensor) ArgMin(dim int) *Tensor { return t.one("aten::argmin", dim) }
 
 // TopK is the k greatest elements of the last dimension, greatest first, and
-// their indices. Which of equal elements comes first is not defined.
+// their int64 indices, both [..., k]; an error when there are fewer. Which of
+// equal elements comes first is not defined.
 func (t *Tensor) TopK(k int64) (values, indices *Tensor) { return t.pair("aten::topk", k) }
 
 // Sort orders along a dimension, equal elements as they came, and gives their
-// indices.
+// int64 indices; both have t's shape.
 func (t *Tensor) Sort(dim int, descending bool) (values, indices *Tensor) {
 	return t.pair("aten::sort.stable", Named("stable", true), Named("dim", dim), Named("descending", descending))
 }
 
-// Cumsum is the running sum along a dimension.
+// Cumsum is the running sum along a dimension, of t's shape.
 func (t *Tensor) Cumsum(dim int) *Tensor { return t.one("aten::cumsum", dim) }
 
-// Softmax is exp(t) divided by its sum along a dimension.
+// Softmax is exp(t) divided by its sum along a dimension, of t's shape.
 func (t *Tensor) Softmax(dim int) *Tensor { return t.one("aten::softmax.int", dim) }
 
-// LogSoftmax is the logarithm of Softmax.
+// LogSoftmax is the logarithm of Softmax, finite where Softmax would be 0.
 func (t *Tensor) LogSoftmax(dim int) *Tensor { return t.one("aten::log_softmax.int", dim) }
 
 // LogSumExp is the logarithm of the sum of exp(t) along a dimension, which
 // disappears.
 func (t *Tensor) LogSumExp(dim int) *Tensor { return t.one("aten::logsumexp", []int{dim}) }
 
-// Norm is the Euclidean norm of all elements.
+// Norm is the Euclidean norm of all elements, a scalar.
 func (t *Tensor) Norm() *Tensor { return t.one("aten::norm.Scalar") }
 
 // NormKeep is the Euclidean norm along dimensions, left at size one.
@@ -364,10 +384,10 @@ func (t *Tensor) NormKeep(dims ...int) *Tensor {
 	return t.one("aten::norm.ScalarOpt_dim", 2.0, dims, true)
 }
 
-// AllDim is true where every element along a dimension is.
+// AllDim is true where every element along a dimension, which disappears, is.
 func (t *Tensor) AllDim(dim int) *Tensor { return t.one("aten::all.dim", dim) }
 
-// AnyDim is true where one element along a dimension is.
+// AnyDim is true where one element along a dimension, which disappears, is.
 func (t *Tensor) AnyDim(dim int) *Tensor { return t.one("aten::any.dim", dim) }
 
 // To converts to an element type, copying only when it differs.
@@ -378,7 +398,9 @@ func (t *Tensor) ToDevice(device Device) *Tensor {
 	return t.one("aten::to.device", device, t.DType())
 }
 
-// AddInPlace is t += scale * other, for a tensor or a number.
+// AddInPlace is t += scale * other, a number or a tensor broadcast to t. As for
+// all that change t in place, t's shape and type stay, and a leaf that records
+// gradients is changed within NoGrad only.
 func (t *Tensor) AddInPlace(other any, scale float64) *Tensor {
 	if _, ok := other.(*Tensor); ok {
 		return t.inPlace("aten::add_.Tensor", other, Named("alpha", scale))
@@ -386,7 +408,7 @@ func (t *Tensor) AddInPlace(other any, scale float64) *Tensor {
 	return t.inPlace("aten::add_.Scalar", other, scale)
 }
 
-// MulInPlace is t *= other, for a tensor or a number.
+// MulInPlace is t *= other, a number or a tensor broadcast to t.
 func (t *Tensor) MulInPlace(other any) *Tensor {
 	if _, ok := other.(*Tensor); ok {
 		return t.inPlace("aten::mul_.Tensor", other)
@@ -394,7 +416,7 @@ func (t *Tensor) MulInPlace(other any) *Tensor {
 	return t.inPlace("aten::mul_.Scalar", other)
 }
 
-// DivInPlace is t /= other, for a tensor or a number.
+// DivInPlace is t /= other, a number or a tensor broadcast to t.
 func (t *Tensor) DivInPlace(other any) *Tensor {
 	if _, ok := other.(*Tensor); ok {
 		return t.inPlace("aten::div_.Tensor", other)
@@ -402,12 +424,12 @@ func (t *Tensor) DivInPlace(other any) *Tensor {
 	return t.inPlace("aten::div_.Scalar", other)
 }
 
-// AddcmulInPlace is t += scale * a * b.
+// AddcmulInPlace is t += scale * a * b, broadcast to t.
 func (t *Tensor) AddcmulInPlace(a, b *Tensor, scale float64) *Tensor {
 	return t.inPlace("aten::addcmul_", a, b, Named("value", scale))
 }
 
-// AddcdivInPlace is t += scale * a / b.
+// AddcdivInPlace is t += scale * a / b, broadcast to t.
 func (t *Tensor) AddcdivInPlace(a, b *Tensor, scale float64) *Tensor {
 	return t.inPlace("aten::addcdiv_", a, b, Named("value", scale))
 }
@@ -418,7 +440,8 @@ func (t *Tensor) ZeroInPlace() *Tensor { return t.inPlace("aten::zero_") }
 // FillInPlace sets every element to a value.
 func (t *Tensor) FillInPlace(value float64) *Tensor { return t.inPlace("aten::fill_.Scalar", value) }
 
-// CopyFrom sets the elements from another tensor, broadcast and converted.
+// CopyFrom sets the elements from another tensor, broadcast to t and converted to
+// its type and device.
 func (t *Tensor) CopyFrom(src *Tensor) *Tensor { return t.inPlace("aten::copy_", src) }
 
 // ExpInPlace raises e to every element.
@@ -432,7 +455,7 @@ func (t *Tensor) ScatterAddInPlace(dim int, indices, values *Tensor) *Tensor {
 // ClampInPlace limits values to [low, high]; nil leaves a side open.
 func (t *Tensor) ClampInPlace(low, high any) *Tensor { return t.inPlace("aten::clamp_", low, high) }
 
-// MaskedFillInPlace puts a number where a bool mask holds.
+// MaskedFillInPlace puts a number where a bool mask, broadcast to t, holds.
 func (t *Tensor) MaskedFillInPlace(mask *Tensor, value float64) *Tensor {
 	return t.inPlace("aten::masked_fill_.Scalar", maskFor("MaskedFillInPlace", t, mask), value)
 }

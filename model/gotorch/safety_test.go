@@ -38,6 +38,11 @@ func TestMisuseIsAnErrorAndNoCrash(t *testing.T) {
 		{"topk of more than there are", func() { s.Ones(3).TopK(4) }, []string{"aten::topk", "out of range"}},
 		{"cat of nothing", func() { s.Cat(0) }, []string{"aten::cat"}},
 		{"stack of different shapes", func() { s.Stack(0, s.Ones(1), s.Ones(2)) }, []string{"equal size"}},
+		{"transpose of three dimensions", func() { s.Ones(1, 1, 1).T() }, []string{"aten::t"}},
+		{"clamp without bounds", func() { s.Ones(1).Clamp(nil, nil) }, []string{"aten::clamp"}},
+		{"range of step 0", func() { s.Arange(0, 1, 0) }, []string{"aten::arange", "step"}},
+		{"range that leads away", func() { s.Arange(0, 1, -1) }, []string{"aten::arange", "step"}},
+		{"draw from an empty range", func() { s.RandInt(3, 3, 1) }, []string{"aten::randint"}},
 		{"negative size", func() { s.Zeros(-2) }, []string{"aten::zeros", "negative"}},
 		{"maximum of nothing", func() { s.Zeros(0).Max() }, []string{"aten::max"}},
 
@@ -149,6 +154,9 @@ func TestClosedSessionIsAnError(t *testing.T) {
 	}
 	if err := s.Generator().Seed(1); err == nil {
 		t.Error("the generator can be seeded")
+	}
+	if _, err := s.NewGenerator(1); err == nil {
+		t.Error("a generator can be made")
 	}
 	if x.Valid() {
 		t.Error("the tensor is valid")

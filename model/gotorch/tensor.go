@@ -10,6 +10,14 @@ import (
 // error, not a crash. Methods that compute return a new Tensor of the current
 // scope and panic with an [*Error] when they fail; those whose name ends in
 // InPlace change the receiver and return it.
+//
+// In the methods' comments [a, b] is a shape and a scalar has none; "elementwise"
+// means that the result has the operand's shape, and "broadcast" that shapes are
+// aligned at their last dimensions, sizes of one being repeated. Negative
+// dimensions count from the end. Shapes that do not fit, element types that an
+// operator does not have, dimensions and indices out of range, devices that
+// differ are errors. On CUDA an index out of range is found while the device
+// works and ends the use of that device in the process.
 type Tensor struct {
 	session *Session
 	handle  uint64 // one counted reference in libtorch; zero once freed
