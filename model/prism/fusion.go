@@ -22,6 +22,7 @@ type stream struct {
 	embedded *gotorch.Tensor   // [rows, width, hidden]: the items
 	vectors  *gotorch.Tensor   // [rows, width, modalities·hidden]: their modalities
 	pooled   *gotorch.Tensor   // [units, modalities·hidden]
+	newest   *gotorch.Tensor   // [sequences, modalities·hidden]: pooled, of each sequence's newest unit; set for losses
 	opinions []*gotorch.Tensor // what each expert says of pooled, [units, hidden]
 }
 

@@ -63,6 +63,7 @@ func synergy(m masked) *gotorch.Tensor {
 func (f *fusion) interaction(streams []*stream) *gotorch.Tensor {
 	replacements := make([][]*gotorch.Tensor, len(streams))
 	for i, st := range streams {
+		st.newest = f.newest(st.pooled)
 		replacements[i] = f.replacements(st)
 	}
 	var total *gotorch.Tensor
@@ -105,7 +106,7 @@ func (f *fusion) loss(e int, inputs []expertInput) *gotorch.Tensor {
 
 // embeddings are what an expert says of a stream.
 func (f *fusion) embeddings(e int, in expertInput) masked {
-	inputs := f.model.session.Where(f.model.own, in.replacement, f.newest(in.pooled))
+	inputs := f.model.session.Where(f.model.own, in.replacement, in.newest)
 	return masked{full: f.newest(in.opinions[e]), replaced: f.model.experts[e].forward(inputs, f.pass.Mode)}
 }
 

@@ -44,10 +44,9 @@ func cycle(keys *gotorch.Tensor) *gotorch.Tensor {
 func (f *fusion) replacements(st *stream) []*gotorch.Tensor {
 	config := f.model.config
 	hidden := int64(config.Hidden)
-	pooled := f.newest(st.pooled)
 	replacers := make([]func() *gotorch.Tensor, len(config.Modalities))
 	for i := range replacers {
-		replacers[i] = config.replacer(pooled.Narrow(1, int64(i)*hidden, hidden), f.pass.Noise)
+		replacers[i] = config.replacer(st.newest.Narrow(1, int64(i)*hidden, hidden), f.pass.Noise)
 	}
 	out := make([]*gotorch.Tensor, len(f.model.experts))
 	for e, lambda := range config.lambdas() {
