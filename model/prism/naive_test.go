@@ -1,7 +1,6 @@
 package prism
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -348,16 +347,19 @@ func (n *naive) replace(batch []vector, noise noiseRows) []vector {
 func followers(batch, keys []vector) []vector {
 	out := make([]vector, len(batch))
 	for i := range batch {
-		least, next := -1, -1
+		least, next := 0, -1
 		for j, key := range keys {
-			if least < 0 || key[0] < keys[least][0] {
+			if key[0] < keys[least][0] {
 				least = j
 			}
 			if key[0] > keys[i][0] && (next < 0 || key[0] < keys[next][0]) {
 				next = j
 			}
 		}
-		out[i] = batch[cmp.Or(next+1, least+1)-1]
+		if next < 0 {
+			next = least
+		}
+		out[i] = batch[next]
 	}
 	return out
 }
@@ -394,16 +396,16 @@ func (n *naive) interaction(sequences [][]int32, replaced replacements) float64 
 	return total
 }
 
-// comparison is what follows from all modalities and from each one replaced.
-type comparison struct {
+// naiveComparison is what follows from all modalities and from each one replaced.
+type naiveComparison struct {
 	full     vector
 	replaced []vector // by modality
 }
 
 // compare makes one of what is given for a modality to replace, and for -1 to
 // replace none.
-func (n *naive) compare(follows func(m int) vector) comparison {
-	c := comparison{full: follows(-1)}
+func (n *naive) compare(follows func(m int) vector) naiveComparison {
+	c := naiveComparison{full: follows(-1)}
 	for m := range n.config.Modalities {
 		c.replaced = append(c.replaced, follows(m))
 	}
@@ -412,7 +414,7 @@ func (n *naive) compare(follows func(m int) vector) comparison {
 
 // compared is what the loss of one expert looks at in one sequence: what it
 // says in each stream, or the one state that is predicted.
-func (n *naive) compared(e int, items []int32, replacement func(stream, m int) vector) []comparison {
+func (n *naive) compared(e int, items []int32, replacement func(stream, m int) vector) []naiveComparison {
 	views, newest := n.views(items), len(items)-1
 	say := func(stream, m, t int) vector {
 		pooled := n.pooledModalities(views[stream], t)
@@ -422,11 +424,11 @@ func (n *naive) compared(e int, items []int32, replacement func(stream, m int) v
 		return n.expert(e, pooled)
 	}
 	if n.config.LossOn == LossOnPrediction {
-		return []comparison{n.compare(func(m int) vector {
+		return []naiveComparison{n.compare(func(m int) vector {
 			return n.encode(views, func(stream, t int) vector { return say(stream, m, t) })[newest]
 		})}
 	}
-	var said []comparison
+	var said []naiveComparison
 	for stream := range views {
 		said = append(said, n.compare(func(m int) vector { return say(stream, m, newest) }))
 	}
@@ -446,7 +448,7 @@ func (n *naive) distance(a, b vector) float64 {
 
 func similarity(a, b vector) float64 { return dot(a, b) / math.Sqrt(dot(a, a)*dot(b, b)) }
 
-func (n *naive) loss(expert int, c comparison) float64 {
+func (n *naive) loss(expert int, c naiveComparison) float64 {
 	others := float64(len(c.replaced) - 1)
 	hinge, similar := n.config.Margin, 0.0
 	for m, r := range c.replaced {
