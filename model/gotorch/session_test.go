@@ -252,7 +252,9 @@ func TestSessionsAreIndependent(t *testing.T) {
 func TestGenerators(t *testing.T) {
 	s := torchtest.Session(t)
 	draw := func(args ...any) (out []float32) {
-		if err := s.Run(func() { out = s.Call1("aten::randn.generator", append([]any{[]int64{4}, gotorch.Named("device", s.Device())}, args...)...).Float32s() }); err != nil {
+		if err := s.Run(func() {
+			out = s.Call1("aten::randn.generator", append([]any{[]int64{4}, gotorch.Named("device", s.Device())}, args...)...).Float32s()
+		}); err != nil {
 			t.Fatal(err)
 		}
 		return out

@@ -39,6 +39,8 @@ func (l lookup) Encode(_ *backbone.Batch, streams []*gotorch.Tensor, _ nn.Mode) 
 
 func (l lookup) Score(_, _ *gotorch.Tensor) *gotorch.Tensor { panic("no evaluation asks for it") }
 
+func (l lookup) ScoreSet(_, _ *gotorch.Tensor) *gotorch.Tensor { panic("no evaluation asks for it") }
+
 func (l lookup) ScoreRange(states *gotorch.Tensor, first, count int64) *gotorch.Tensor {
 	return l.table.IndexSelect(0, states.Reshape(-1).To(gotorch.Int64)).Narrow(1, first, count)
 }

@@ -14,7 +14,8 @@
 // one modality is replaced by noise. A gate mixes the experts to one vector m,
 // and a place's input is e + m + ΣI + p: the item, the mixture, the item's own
 // modalities, the position. Without modalities the model is its backbone, bit for
-// bit. See Mode for what is read differently in paper and published code.
+// bit. See Mode for what is read differently in paper and published code, and
+// Config for the options that choose between readings one by one.
 //
 // Source: "PRISM: Personalized Recommendation via Information Synergy Module",
 // arXiv 2601.10944, and its published code. The package does not train (package
