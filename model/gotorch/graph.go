@@ -26,14 +26,16 @@ const warmUpRuns = 3
 //   - not depend on Go values that change from run to run: they are those of the
 //     captured run for ever. Learning rates and step counts are tensors for that
 //     reason (package optim);
+//   - not run another Graph;
 //   - draw random numbers: they come from the session's generator, which moves
 //     on at each replay as it would have without one.
 //
 // A run begins with gradients dropped: those of all persistent tensors. After a
 // run gradients are undefined; a step uses its own.
 //
-// While one run in the beginning is captured no other goroutine should use the
-// same device.
+// The first three runs are ordinary ones on a stream of their own, the fourth is
+// captured. A step that cannot be captured goes on as before, and
+// [Graph.Reason] says why; Go code of the step has then run once more.
 type Graph struct {
 	session *Session
 	step    func()
@@ -80,6 +82,11 @@ func (g *Graph) Run() {
 	if g.closed {
 		s.fail("Graph.Run", nil, "after Close")
 	}
+	if s.inGraph {
+		s.fail("Graph.Run", nil, "inside the step of a Graph")
+	}
+	s.inGraph = true
+	defer func() { s.inGraph = false }()
 	g.runs++
 	switch {
 	case g.done:

@@ -219,4 +219,10 @@ func TestGraphFailsAsItsStep(t *testing.T) {
 		g.Run()
 	})
 	wantContains(t, e.Error(), "Graph.Run: after Close")
+	e = failure(t, func(s *gotorch.Session) {
+		inner := s.NewGraph(func() {})
+		inner.Run()
+		s.NewGraph(inner.Run).Run()
+	})
+	wantContains(t, e.Error(), "Graph.Run: inside the step of a Graph")
 }

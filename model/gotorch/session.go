@@ -29,6 +29,7 @@ type Session struct {
 	persistent *scope
 	scope      *scope // the innermost; nil outside Run
 	graphs     []*Graph
+	inGraph    bool // a Graph is running its step
 
 	operators map[string]*operator // read without the library's lock
 	args      []uint64             // packed arguments of the call in hand

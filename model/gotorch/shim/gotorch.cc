@@ -562,18 +562,23 @@ struct finds_generators : std::false_type {};
 template <class G>
 struct finds_generators<G, std::void_t<decltype(&G::register_generator_state)>> : std::true_type {};
 
+namespace pools {
+
 using namespace c10::cuda::CUDACachingAllocator;
 
-// forget_pool takes back what a capture that broke told the allocator. A
-// template, since its functions are younger than the oldest libtorch.
+// forget takes back what a capture that broke told the allocator. A template,
+// since the allocator's functions are younger than the oldest libtorch.
 template <class Pool>
-auto forget_pool(c10::DeviceIndex device, Pool pool, int)
+auto forget(c10::DeviceIndex device, Pool pool, int)
     -> decltype(endAllocateToPool(device, pool), releasePool(device, pool)) {
   endAllocateToPool(device, pool);
   releasePool(device, pool);
 }
+
 template <class Pool>
-void forget_pool(c10::DeviceIndex, Pool, long) {}
+void forget(c10::DeviceIndex, Pool, long) {}
+
+}  // namespace pools
 
 // Capture owns a CUDA graph and the memory that its tensors lie in.
 template <class G>
@@ -626,7 +631,7 @@ class Capture {
   void mend(c10::Device device, const at::Generator& generator) {
     if constexpr (supported) {
       graph_.release();
-      quietly([&] { forget_pool(device.index(), pool_, 0); });
+      quietly([&] { pools::forget(device.index(), pool_, 0); });
       quietly([&] {
         at::Tensor something = at::empty({1}, at::TensorOptions().device(device));
         start(device, generator);
