@@ -109,13 +109,14 @@ func TestKilledTraining(t *testing.T) {
 		t.Skipf("needs libtorch: %v", err)
 	}
 	p := process{t.TempDir(), filepath.Join(t.TempDir(), "cache")}
-	// Four epochs: the run is killed between checkpoints, too.
+	// Four epochs of a dozen steps, and a checkpoint after each: the run is killed in the middle of an epoch, too.
 	p.must(t, "init", "p.toml", "--from", "demo")
 	text, err := os.ReadFile(filepath.Join(p.dir, "p.toml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	small := strings.NewReplacer("users = 3000", "users = 400", "items = 1200", "items = 200", "epochs = 30", "epochs = 4").Replace(string(text))
+	small := strings.NewReplacer("users = 3000", "users = 400", "items = 1200", "items = 200", "epochs = 30", "epochs = 4",
+		`epochs = "${params.epochs}"`, "epochs = \"${params.epochs}\"\nbatch_size = 32\ncheckpoint_every = 0.00001").Replace(string(text))
 	if err := os.WriteFile(filepath.Join(p.dir, "p.toml"), []byte(small), 0o666); err != nil {
 		t.Fatal(err)
 	}

@@ -427,6 +427,11 @@ func comparisons(s *gotorch.Session) map[string]func() []comparison {
 			want[0] += 100
 			return one(in(row).ScatterAdd(0, ints(2, 2, 0), in(array{[]int{3}, []float64{1, 10, 100}})), array{[]int{4}, want})
 		},
+		"ScatterAddInPlace": func() []comparison {
+			want := slices.Clone(row.data)
+			want[1] += 7
+			return one(in(row).ScatterAddInPlace(0, ints(1), in(array{[]int{1}, []float64{7}})), array{[]int{4}, want})
+		},
 		"NonZero": func() []comparison {
 			var want []float64
 			for i, v := range a.data {
@@ -481,6 +486,7 @@ func comparisons(s *gotorch.Session) map[string]func() []comparison {
 		"ZeroInPlace":  unary(T.ZeroInPlace, func(float64) float64 { return 0 }),
 		"FillInPlace":  unary(func(t T) T { return t.FillInPlace(2.5) }, func(float64) float64 { return 2.5 }),
 		"ClampInPlace": unary(func(t T) T { return t.ClampInPlace(nil, 0.5) }, func(v float64) float64 { return min(v, 0.5) }),
+		"ExpInPlace":   unary(T.ExpInPlace, math.Exp),
 		"LtInPlace":    unary(func(t T) T { return t.LtInPlace(0.25) }, func(v float64) float64 { return truth(v < 0.25) }),
 		"CopyFrom":     paired(T.CopyFrom, func(_, y float64) float64 { return y }),
 		"MaskedFillInPlace": func() []comparison {

@@ -447,7 +447,8 @@ func (t *Tensor) CopyFrom(src *Tensor) *Tensor { return t.inPlace("aten::copy_",
 // ExpInPlace raises e to every element.
 func (t *Tensor) ExpInPlace() *Tensor { return t.inPlace("aten::exp_") }
 
-// ScatterAddInPlace adds each element of values at its index along a dimension.
+// ScatterAddInPlace adds each element of values, which has the shape of indices,
+// at its index along a dimension. It fails for indices out of range.
 func (t *Tensor) ScatterAddInPlace(dim int, indices, values *Tensor) *Tensor {
 	return t.inPlace("aten::scatter_add_", dim, indices, values)
 }

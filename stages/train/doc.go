@@ -19,36 +19,41 @@ import "github.com/prismflow/prismflow/stages"
 // Kinds are the kinds of this family.
 func Kinds() []stages.Kind {
 	return []stages.Kind{
-		stages.Declare[Prism]("prism.train", 1, "train PRISM, or its backbone alone, on sequences").WithDoc(prismDoc, prismExample),
+		stages.Declare[Prism]("prism.train", 2, "train PRISM, or its backbone alone, on sequences").WithDoc(prismDoc, prismExample),
 	}
 }
 
 const prismDoc = `
 Each user's training items, at most max_length of the newest with the item after each
-as its target, train a SASRec backbone; with features also PRISM before it: experts for
-what pictures and texts say each alone, only together, and in common, mixed by a gate
-(arXiv 2601.10944). Without features, or where no item has any, it is plain SASRec.
+as its target, train a backbone: sasrec, stosa (items and states are normal
+distributions) or indirec (sasrec beside a diffusion between sequences of one intent,
+found anew each epoch). With features also PRISM before it: experts for what pictures
+and texts say each alone, only together, and in common, mixed by a gate (arXiv
+2601.10944). Without features, or where no item has any, it is the plain backbone.
 
-After each epoch the validation answer of every user is ranked among all items that
-the user has not had, and the best epoch by monitor is kept. Training stops after
-patience epochs without a better one.
+Every eval_every epochs the validation answer of every user is ranked among all items
+that the user has not had, and the best epoch by monitor is kept. Training stops after
+patience validations without a better one.
 
 mode = "causal" lets a position see its own past only. "paper" pools over the whole
 training window, as the paper describes it, so that in training a position sees its own
 target. "reference" does what the published code does, for comparison: pooling over
 padding, Euclidean triplets, unit-normal noise, trainable feature tables, and negatives
-that avoid the held-out answers.
+that avoid the held-out answers. A parameter that is "auto" follows from mode and
+backbone.
 
-loss = "ce" is the softmax over all items; "bce" takes negatives drawn items for each
-target, is much cheaper on large catalogues, and needs more epochs.
+loss = "ce" is the softmax over all items; "sampled_ce" estimates it from negatives drawn
+items, which is cheaper on large catalogues; "bce" and "bpr" compare each target with
+negatives drawn items and need more epochs. stosa is published with bpr.
 
-Of the test column only the largest id is used, since every item needs a row (and mode
-reference keeps test answers out of the negatives). Items are numbered 1 to the largest
-id in split, features and items. Where items is wired it must have every one of these
-ids once, and the model holds the external id of each.
+Of the test column only the largest id is used, since every item needs a row (and
+negative_rejection = "all" keeps test answers out of the negatives). Items are numbered 1
+to the largest id in split, features and items. Where items is wired it must have every
+one of these ids once, and the model holds the external id of each.
 
 One seed gives one model to the bit on the same device type, libtorch and number of
-threads. A killed training goes on after its last whole epoch, with the same result.
+threads. A killed training goes on from its last checkpoint, with the same result. A loss
+that is not a finite number stops it, with the step and the tensor named.
 `
 
 const prismExample = `

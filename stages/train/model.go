@@ -18,7 +18,7 @@ const (
 	configName  = "config"
 	itemsName   = "item_ids"
 	jsonType    = "json"
-	modelFormat = 1
+	modelFormat = 2
 )
 
 // Model is what a model table holds, which is all that using the model takes.
@@ -104,8 +104,12 @@ func decodeConfig(part tables.ModelPart, config *prism.Config) error {
 	if err := json.Unmarshal(part.Data, &c); err != nil {
 		return fmt.Errorf("decoding a model's configuration: %w", err)
 	}
-	if c.Format != modelFormat {
-		return fmt.Errorf("decoding a model: its format is %d, and this version reads %d", c.Format, modelFormat)
+	switch c.Format {
+	case 1: // had no choice of it
+		c.Model.DirectSum = true
+	case modelFormat:
+	default:
+		return fmt.Errorf("decoding a model: its format is %d, and this version reads 1…%d", c.Format, modelFormat)
 	}
 	*config = c.Model
 	return nil

@@ -47,9 +47,14 @@ func described(pictures bool) []tables.Features {
 func smallStage(t *testing.T, split []tables.Split, features []tables.Features) *Prism {
 	p := &Prism{
 		Split: stagetest.Table[splitRow](t, split), Modalities: []string{"image", "text"},
-		Backbone: "sasrec", Mode: "causal", Loss: "ce", Negatives: 1,
+		Backbone: "sasrec", Mode: "causal", Loss: "ce", Negatives: 1, NegativeSharing: auto, NegativeRejection: auto, Examples: auto,
 		Hidden: 8, Layers: 1, Heads: 1, MaxLength: 6, Dropout: 0.1,
 		ExpertHidden: 4, GateHidden: 4, GateTemperature: 0.7, LambdaUniqueImage: 0.1, LambdaUniqueText: 0.1, LambdaSynergy: 0.1, LambdaRedundancy: 0.1, Margin: 1,
+		LossOn: "embedding", Distance: auto, Replacement: auto, ModalityTables: auto, Missing: auto, FusionScope: "sequence", DirectSum: true,
+		StosaPVNWeight: 0.005,
+		IndirecIntents: 4, IndirecSteps: 5, IndirecSchedule: "exp", IndirecDenoiser: "mlp1", IndirecGuidance: 2, IndirecUnconditional: 0.1,
+		IndirecSimilarity: "dot", IndirecTemperature: 1, IndirecContrastWeight: 0.2, IndirecDiffusionWeight: 1,
+		Optimizer: "adam", Decay: "none", AccumulateSteps: 1, EvalEvery: 1, MonitorMode: auto,
 		LearningRate: 0.01, BatchSize: 16, Epochs: 3, Patience: 2, Monitor: "ndcg@5", Seed: 1, Precision: "fp32", Threads: 1,
 		Device: stages.Setting[string]{Value: "cpu"},
 	}
@@ -164,20 +169,20 @@ func TestBrokenInputsAreErrors(t *testing.T) {
 func TestKindIsDeclaredAndChecksItsParameters(t *testing.T) {
 	kind := Kinds()[0]
 	_, problems := kind.Bind(stages.Values{
-		"split": {V: "split.split"}, "hidden": {V: int64(10)}, "heads": {V: int64(4)}, "monitor": {V: "auc"}, "precision": {V: "bf16"}, "device": {V: "gpu"}, "lamda": {V: 1.0},
+		"split": {V: "split.split"}, "hidden": {V: int64(10)}, "heads": {V: int64(4)}, "monitor": {V: "auc"}, "examples": {V: "sequence"}, "backbone": {V: "indirec"}, "device": {V: "gpu"}, "lamda": {V: 1.0},
 	}, stages.BindContext{})
 	if len(problems) == 0 || !strings.Contains(problems[0].String(), "lamda") {
 		t.Errorf("an unknown key: %v", problems)
 	}
 	_, problems = kind.Bind(stages.Values{
-		"split": {V: "split.split"}, "hidden": {V: int64(10)}, "heads": {V: int64(4)}, "monitor": {V: "auc"}, "precision": {V: "bf16"}, "device": {V: "gpu"},
+		"split": {V: "split.split"}, "hidden": {V: int64(10)}, "heads": {V: int64(4)}, "monitor": {V: "auc"}, "examples": {V: "sequence"}, "backbone": {V: "indirec"}, "device": {V: "gpu"},
 	}, stages.BindContext{})
 	var names []string
 	for _, p := range problems {
 		t.Log(p)
 		names = append(names, p.Param)
 	}
-	for _, want := range []string{"hidden", "monitor", "precision", "device"} {
+	for _, want := range []string{"hidden", "monitor", "examples", "device"} {
 		if !strings.Contains(strings.Join(names, " "), want) {
 			t.Errorf("no problem is reported with %s: %v", want, problems)
 		}
@@ -199,7 +204,7 @@ func TestBrokenModelTablesAreErrors(t *testing.T) {
 	for name, parts := range map[string][]tables.ModelPart{
 		"no configuration": good[1:],
 		"not JSON":         {{Name: configName, Data: []byte("{")}},
-		"other format":     {{Name: configName, Data: []byte(`{"format":2}`)}},
+		"other format":     {{Name: configName, Data: []byte(`{"format":3}`)}},
 		"int64 tensor":     {good[0], {Name: "a", Type: "int64"}},
 		"half a value":     {good[0], {Name: "a", Type: "float32", Data: []byte{1}}},
 		"other item ids":   {good[0], {Name: itemsName, Data: []byte(`["a"]`)}},
