@@ -1,21 +1,12 @@
 package pipelines_test
 
 import (
-	"context"
 	"math"
 	"os"
 	"strconv"
 	"testing"
-	"time"
 
-	"github.com/prismflow/prismflow/artifacts/disk"
-	"github.com/prismflow/prismflow/artifacts/table"
-	"github.com/prismflow/prismflow/dag"
 	"github.com/prismflow/prismflow/model/gotorch/torchtest"
-	"github.com/prismflow/prismflow/pipelines"
-	"github.com/prismflow/prismflow/stages"
-	"github.com/prismflow/prismflow/stages/engine"
-	"github.com/prismflow/prismflow/stages/kinds"
 	"github.com/prismflow/prismflow/stages/synthetic"
 	"github.com/prismflow/prismflow/stages/tables"
 )
@@ -75,31 +66,7 @@ type plantedUser struct {
 
 func runPlanted(t *testing.T, seed int) []plantedUser {
 	t.Helper()
-	out := t.TempDir()
-	registry, err := kinds.All()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := pipelines.Load(pipelines.EmbeddedPrefix+"planted.toml", pipelines.Options{
-		Registry: registry, Params: map[string]string{"seed": strconv.Itoa(seed)}, WorkDir: out,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	store, err := disk.Open(t.TempDir(), disk.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	e, err := engine.New(engine.Config{
-		Pipeline: p.Name, Path: p.Path, Out: out, Store: store, Torch: torchtest.Options(), Clock: time.Now,
-	}, p.Stages)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := e.Run(context.Background(), engine.RunOptions{Budget: dag.Resources{CPU: 2}}); err != nil {
-		t.Fatal(err)
-	}
+	e := runShipped(t, "planted.toml", map[string]string{"seed": strconv.Itoa(seed)}, t.TempDir())
 	users := map[int32]*plantedUser{}
 	planted := map[string]synthetic.PlantedUser{}
 	for _, row := range result[synthetic.PlantedUser](t, e, "synthetic.planted") {
@@ -121,23 +88,6 @@ func runPlanted(t *testing.T, seed int) []plantedUser {
 		list = append(list, *u)
 	}
 	return list
-}
-
-func result[Row any](t *testing.T, e *engine.Engine, name string) []Row {
-	t.Helper()
-	ref, ok := stages.ParseRef(name)
-	if !ok {
-		t.Fatalf("%s names no output", name)
-	}
-	_, path, err := e.Output(context.Background(), ref)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows, err := table.ReadAll[Row](path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rows
 }
 
 // summarise prints Recall@10 of the three models beside the planted optimum.

@@ -14,7 +14,7 @@ type Progress struct {
 // Epoch is one finished epoch. Losses are means over the targets.
 type Epoch struct {
 	Epoch          int      `json:"epoch"` // from 1
-	Steps          int64    `json:"steps"` // since the start
+	Steps          int64    `json:"steps"` // batches since the start
 	Loss           float64  `json:"loss"`  // the sum of the others
 	Recommendation float64  `json:"recommendation"`
 	Interaction    float64  `json:"interaction"` // weighted PRISM losses

@@ -105,12 +105,13 @@ type ModelPart struct {
 // Epoch is one epoch of training and what validation said after it.
 type Epoch struct {
 	Epoch          int32    `arrow:"epoch" doc:"from 1"`
-	Steps          int64    `arrow:"steps" doc:"optimizer steps since the start"`
+	Steps          int64    `arrow:"steps" doc:"batches since the start"`
 	Loss           float64  `arrow:"loss" doc:"total training loss, mean over the epoch's batches weighted by their targets"`
 	Recommendation float64  `arrow:"recommendation_loss" doc:"its recommendation part"`
 	Interaction    float64  `arrow:"interaction_loss" doc:"its weighted PRISM part, 0 without modalities"`
+	Own            float64  `arrow:"own_loss" doc:"its weighted part that the backbone brings, 0 for sasrec"`
 	LearningRate   float64  `arrow:"learning_rate" doc:"at the epoch's end"`
-	Metric         string   `arrow:"metric" doc:"the monitored validation metric, such as ndcg@10"`
+	Metric         string   `arrow:"metric" doc:"what is monitored: a validation metric, such as ndcg@10, or loss"`
 	Value          *float64 `arrow:"value" doc:"of that metric; null where this epoch was not validated"`
 	Best           bool     `arrow:"best" doc:"whether it was the best so far, so that its parameters were kept"`
 }

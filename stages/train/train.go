@@ -201,7 +201,7 @@ func (p *Prism) write(result *training.Result, itemIDs []string) error {
 	history := make([]tables.Epoch, len(result.History))
 	for i, e := range result.History {
 		history[i] = tables.Epoch{
-			Epoch: int32(e.Epoch), Steps: e.Steps, Loss: e.Loss, Recommendation: e.Recommendation, Interaction: e.Interaction,
+			Epoch: int32(e.Epoch), Steps: e.Steps, Loss: e.Loss, Recommendation: e.Recommendation, Interaction: e.Interaction, Own: e.Own,
 			LearningRate: e.LearningRate, Metric: p.Monitor, Value: e.Value, Best: e.Best,
 		}
 	}
