@@ -21,8 +21,7 @@ func (t *trainer) step(in stepInput, part part) {
 	if part.first {
 		t.adam.ZeroGrad()
 	}
-	var total *gotorch.Tensor
-	t.inPrecision(func() { total = t.forward(in, part.scale) })
+	total := t.loss(in, part.scale)
 	total.Backward()
 	if !part.last {
 		return
@@ -42,24 +41,45 @@ func (t *trainer) inPrecision(fn func()) {
 	fn()
 }
 
-// forward computes all losses of a batch, records them, and gives what is to be
-// differentiated.
-func (t *trainer) forward(in stepInput, scale float64) *gotorch.Tensor {
+// passed is what one batch gives.
+type passed struct {
+	newest, partners *gotorch.Tensor // [sequences, size] of both; nil where there are no partners
+	interaction      *gotorch.Tensor // PRISM's losses; nil without
+	losses           losses
+}
+
+// loss computes all losses of a batch, records them, and gives what is to be
+// differentiated. What a backbone learns from partners is of similarities between
+// states, whose differences bfloat16 would round away; so it is in single precision.
+func (t *trainer) loss(in stepInput, scale float64) *gotorch.Tensor {
+	var p passed
+	t.inPrecision(func() { p = t.forward(in, scale) })
+	total, own := p.losses.differentiable, p.losses.own
+	if p.partners != nil {
+		own = t.model.Backbone().(backbone.Paired).PairLoss(float32s(p.newest), in.items, float32s(p.partners), t.session.Randn)
+		total = total.Add(own.Mul(scale))
+	}
+	if p.interaction != nil {
+		total = total.Add(p.interaction.Mul(scale))
+	}
+	t.record(in, p.losses.recommendation, p.interaction, own)
+	return total
+}
+
+func float32s(t *gotorch.Tensor) *gotorch.Tensor { return t.To(gotorch.Float32) }
+
+// forward passes a batch through the model, and its partners, of which PRISM's
+// losses are not taken.
+func (t *trainer) forward(in stepInput, scale float64) passed {
 	out := t.model.Forward(in.batch, prism.Pass{Mode: nn.Train, Losses: true})
 	of := t.targets(in, out.Hidden)
 	of.scale = scale
-	losses := t.objective.loss(of)
-	total := losses.differentiable
-	own := losses.own
+	p := passed{interaction: out.Interaction, losses: t.objective.loss(of)}
 	if in.partners != nil {
-		own = t.pairLoss(in, out.Hidden)
-		total = total.Add(own.Mul(scale))
+		partners := t.model.Forward(in.partners, prism.Pass{Mode: nn.Train})
+		p.newest, p.partners = backbone.At(out.Hidden, in.batch.Newest), backbone.At(partners.Hidden, in.partners.Newest)
 	}
-	if out.Interaction != nil {
-		total = total.Add(out.Interaction.Mul(scale))
-	}
-	t.record(in, losses.recommendation, out.Interaction, own)
-	return total
+	return p
 }
 
 // targets are the places with something to predict: every item's, or the newest
@@ -73,14 +93,6 @@ func (t *trainer) targets(in stepInput, hidden *gotorch.Tensor) targets {
 	}
 	segments := backbone.Lookup(in.batch.Segments.Reshape(-1, 1), in.batch.Tokens, -1).Squeeze(1)
 	return targets{states: backbone.At(hidden, in.batch.Tokens), items: in.items, users: in.users, sequence: segments.Sub(1).Clamp(0, nil)}
-}
-
-// pairLoss is what a paired backbone learns from partners. They are encoded by
-// the same model; PRISM's losses are taken of the batch itself alone.
-func (t *trainer) pairLoss(in stepInput, hidden *gotorch.Tensor) *gotorch.Tensor {
-	partners := t.model.Forward(in.partners, prism.Pass{Mode: nn.Train})
-	return t.model.Backbone().(backbone.Paired).PairLoss(
-		backbone.At(hidden, in.batch.Newest), in.items, backbone.At(partners.Hidden, in.partners.Newest), t.session.Randn)
 }
 
 // The columns of the record of losses.

@@ -14,7 +14,7 @@ import "github.com/prismflow/prismflow/stages"
 // Kinds are the kinds of this family.
 func Kinds() []stages.Kind {
 	return []stages.Kind{
-		stages.Declare[Evaluate]("evaluate", 1, "rank every user's held-out answer by a model and two baselines").WithDoc(doc, example),
+		stages.Declare[Evaluate]("evaluate", 2, "rank every user's held-out answer by a model and two baselines").WithDoc(doc, example),
 	}
 }
 
