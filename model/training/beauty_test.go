@@ -122,3 +122,19 @@ func evaluate(t *testing.T, lib *gotorch.Library, snapshot prism.Snapshot, cases
 	}
 	return summary.At[1]
 }
+
+// TestBeautyHasThePublishedExamples counts what the published codes train on:
+// one example a user, and for InDiRec one for each item but three of every user.
+func TestBeautyHasThePublishedExamples(t *testing.T) {
+	data, test := beauty(t)
+	if len(data.Users) != 22363 || len(test) != 22363 || data.Items != 12101 {
+		t.Errorf("%d users, %d test answers, %d items: want 22,363 twice and 12,101", len(data.Users), len(test), data.Items)
+	}
+	const window = 50
+	if n := len(newExamples(data.Users, window, Sequences)); n != 22363 {
+		t.Errorf("%d sequences, want one a user", n)
+	}
+	if n := len(newExamples(data.Users, window, Prefixes)); n != 198502-3*22363 {
+		t.Errorf("%d prefixes, want 131,413", n)
+	}
+}
