@@ -9,7 +9,8 @@ import "unsafe"
 // so do their gradients; each is cast once within fn.
 //
 // BFloat16 works on CPU and CUDA without scaling the loss, Float16 on CUDA and
-// only with it. Put the forward pass and the loss into fn, Backward behind it.
+// only with it. Put the forward pass and the loss into fn. Backward and Gradients
+// repeat the casts of the forward pass and add none, within fn as behind it.
 // Do not call NoGrad around a layer in fn that is used with gradients too: its
 // cast parameters are remembered without. Autocast may be nested; what was set
 // before is restored when fn ends, by a panic too.

@@ -3,6 +3,8 @@ package gotorch_test
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/prismflow/prismflow/model/gotorch"
 	"github.com/prismflow/prismflow/model/gotorch/nn"
 	"github.com/prismflow/prismflow/model/gotorch/torchtest"
@@ -55,6 +57,37 @@ func TestAutocastForgetsItsCasts(t *testing.T) {
 		if after := forward(); before != 1 || after != 2 {
 			t.Errorf("forward gives %v, then %v; want 1 and 2", before, after)
 		}
+	})
+}
+
+// Gradients of what was computed in float32 are float32's, to the bit, wherever
+// they are taken.
+func TestAutocastLeavesBackwardAlone(t *testing.T) {
+	torchtest.Run(t, func(s *gotorch.Session) {
+		w, x, weight := s.Randn(8, 8).RequiresGrad(true), s.Randn(8, 8), s.Randn(8, 8)
+		backward := func() []float32 {
+			w.SetGrad(nil)
+			x.MatMul(w).BackwardWith(weight, gotorch.BackwardOptions{})
+			return w.Grad().Float32s()
+		}
+		gradients := func(y *gotorch.Tensor) []float32 {
+			return s.Gradients([]*gotorch.Tensor{y}, []*gotorch.Tensor{w}, []*gotorch.Tensor{weight}, gotorch.BackwardOptions{})[0].Float32s()
+		}
+		want := backward()
+		first, second := x.MatMul(w), x.MatMul(w)
+		w.SetGrad(nil)
+		s.Autocast(gotorch.BFloat16, func() {
+			first.BackwardWith(weight, gotorch.BackwardOptions{})
+			if diff := cmp.Diff(want, w.Grad().Float32s()); diff != "" {
+				t.Error("Backward:", diff)
+			}
+			if diff := cmp.Diff(want, gradients(second)); diff != "" {
+				t.Error("Gradients:", diff)
+			}
+			if got := x.MatMul(w).DType(); got != gotorch.BFloat16 {
+				t.Errorf("afterwards a product is %v, want bfloat16", got)
+			}
+		})
 	})
 }
 

@@ -27,6 +27,7 @@
 #include <ATen/ops/empty.h>
 #include <c10/core/Event.h>
 #include <c10/core/GradMode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/SmallVector.h>
 #include <dlfcn.h>
@@ -544,6 +545,14 @@ void set_dtype(D device, c10::ScalarType t, long) {
 
 }  // namespace autocast
 
+// WithoutAutocast turns mixed precision off while gradients are taken: a backward
+// pass repeats the casts of its forward pass, and wants no others. On CUDA it runs
+// on another thread, which learns that autocast is on but from an older libtorch
+// not to which type: it would round to float16, where small gradients are zero.
+struct WithoutAutocast {
+  c10::impl::ExcludeDispatchKeyGuard guard{c10::autocast_dispatch_keyset};
+};
+
 #ifdef PF_CUDA_TOOLKIT
 
 // A captured step draws from the session's generator, which must then be known
@@ -826,6 +835,7 @@ int64_t pf_backward(uint64_t root, uint64_t gradient, int64_t retain_graph, int6
   return guarded(err, [&] {
     torch::autograd::variable_list gradients;
     if (gradient != 0) gradients.push_back(borrow(gradient));
+    WithoutAutocast guard;
     torch::autograd::backward({borrow(root)}, gradients, retain_graph != 0, create_graph != 0);
     return int64_t{0};
   });
@@ -836,6 +846,7 @@ int64_t pf_grad(const uint64_t* outputs, int64_t noutputs, const uint64_t* input
                 const uint64_t* gradients, int64_t ngradients, int64_t retain_graph, int64_t create_graph,
                 int64_t allow_unused, uint64_t* out, char* err) {
   return guarded(err, [&] {
+    WithoutAutocast guard;
     auto found = torch::autograd::grad(borrow_all(outputs, noutputs), borrow_all(inputs, ninputs),
                                        borrow_all(gradients, ngradients), retain_graph != 0,
                                        create_graph != 0, allow_unused != 0);
