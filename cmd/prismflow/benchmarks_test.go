@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -127,6 +128,25 @@ func TestRecordedBenchmarksHoldTheirGates(t *testing.T) {
 			if got := r.value(t, metric); got < least {
 				t.Errorf("%s: %s@10 is %v on test, want at least %v", name, metric, got, least)
 			}
+		}
+	}
+}
+
+// TestPerformancePageHasTheRecords keeps the table of qualities true.
+func TestPerformancePageHasTheRecords(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "performance.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range records(t) {
+		var r recorded
+		readJSON(t, file, &r)
+		if len(r.Trainings) != 1 {
+			continue // a comparison has a table of its own
+		}
+		row := fmt.Sprintf("| `%s` | %.4f | %.4f |", r.Pipeline, r.value(t, "recall"), r.value(t, "ndcg"))
+		if !strings.Contains(string(page), row) {
+			t.Errorf("docs/performance.md has no row that begins with\n%s", row)
 		}
 	}
 }

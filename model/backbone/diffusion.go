@@ -151,7 +151,7 @@ func (d *diffusion) sample(conditions *gotorch.Tensor, noise Noise) (items *goto
 			switch {
 			case len(d.denoise) > 1:
 				items = d.walk(d.guided(conditions), shape, noise)
-			case atOnce(shape[0], shape[1]):
+			case atOnce(conditions.Device(), shape[0], shape[1]):
 				items = d.collapse(conditions).sample(noise)
 			default:
 				items = d.walk(d.collapse(conditions).guess, shape, noise)
@@ -164,8 +164,11 @@ func (d *diffusion) sample(conditions *gotorch.Tensor, noise Noise) (items *goto
 
 // atOnce says whether affine.sample is faster for n vectors than affine.guess at
 // each step: its work grows with D³ and not with n. For 256 vectors on a CPU it
-// takes 8 ms instead of 20 at a size of 64, and 97 instead of 49 at 128.
-func atOnce(n, width int64) bool { return width*width <= 16*n }
+// takes 8 ms instead of 20 at a size of 64, and 97 instead of 49 at 128. On a GPU
+// the steps are replayed, and a Cholesky factor may not be captured.
+func atOnce(device gotorch.Device, n, width int64) bool {
+	return device.Type == gotorch.CPU && width*width <= 16*n
+}
 
 // A guess of x₀ from x [n, D] at a step.
 type guess func(x *gotorch.Tensor, step int) *gotorch.Tensor

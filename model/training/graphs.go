@@ -18,8 +18,9 @@ const maxGraphs = 16
 
 // filled is up to where batches are filled up so that few shapes are left: a
 // batch of 256 users of Amazon Beauty takes about 30 rows of 50 places, give or
-// take 2, and a thousand distinct items.
-var filled = backbone.Fill{Rows: 8, Distinct: 512}
+// take 2, and a thousand distinct items. A batch with partners has the shapes of
+// both, so the steps are not finer.
+var filled = backbone.Fill{Rows: 16, Distinct: 1024}
 
 // fillUp has all batches laid out in rows of one width, and filled up.
 func (t *trainer) fillUp() {
@@ -34,11 +35,12 @@ func (t *trainer) fillUp() {
 	}
 }
 
-// compute runs one step, by a captured graph where the device has them. Parts of
-// an optimizer step add up their gradients, which a graph would drop.
+// compute runs one step, by a captured graph where batches are filled up for it:
+// exact ones have as many shapes as steps. Parts of an optimizer step add up their
+// gradients, which a graph would drop.
 func (t *trainer) compute(shape stepShape, words *gotorch.Tensor, part part) {
 	captured := t.graphs[shape]
-	if captured == nil && t.session.Device().Type == gotorch.CUDA && part.first && part.last && len(t.graphs) < maxGraphs {
+	if captured == nil && t.fill == filled && part.first && part.last && len(t.graphs) < maxGraphs {
 		captured = t.newCapturable(shape, part)
 		t.graphs[shape] = captured
 	}
