@@ -108,14 +108,14 @@ type Config struct {
 	FinalRate       float64 // share of the learning rate that is left at the end of a decay
 	ClipNorm        float64 // greatest norm of all gradients together; 0: no limit
 	BatchSize       int     // examples
-	AccumulateSteps int     // batches of one optimizer step
+	AccumulateSteps int     // batches of one optimizer step, which weigh as many targets as they have
 
 	Epochs      int     // at most
 	EvalEvery   int     // epochs between validations
 	Patience    int     // validations without a better one after which training stops; 0: never
 	Monitor     string  // validation metric, such as "ndcg@20", or "loss", the training loss
 	MonitorMode string  // "max" or "min"; empty: min for loss, else max
-	MinDelta    float64 // by how much a value must be better to count as better
+	MinDelta    float64 // a value must be better by more than this to count as better
 
 	Seed      int64 // of parameters, order, dropout and negatives
 	Precision Precision

@@ -94,17 +94,19 @@ func (p *pass) step(shape stepShape, words *gotorch.Tensor) {
 		t.adam.SetLearningRate(p.rate())
 	}
 	t.compute(shape, words, part)
-	p.pace.examples += p.feed.size(p.done)
+	p.pace.examples += len(p.feed.examples(p.done, p.done+1))
 	p.done++
 }
 
-// part says where in an optimizer step the next batch stands. What is left over
-// at the end of an epoch is an optimizer step, too.
+// part says where in an optimizer step the next batch stands, and weighs it by
+// its targets, so that the gradient is that of the mean over all of the step's.
+// What is left over at the end of an epoch is an optimizer step, too.
 func (p *pass) part() part {
 	n := p.trainer.config.AccumulateSteps
 	first := p.done / n * n
-	size := min(n, p.feed.steps()-first)
-	return part{first: p.done == first, last: p.done == first+size-1, scale: 1 / float64(size)}
+	end := min(first+n, p.feed.steps())
+	own, all := p.feed.targets(p.done, p.done+1), p.feed.targets(first, end)
+	return part{first: p.done == first, last: p.done == end-1, scale: float64(own) / float64(all)}
 }
 
 // rate is the learning rate of the next optimizer step.

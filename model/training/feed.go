@@ -60,16 +60,26 @@ func (t *trainer) newFeed(random *rand.Rand) *feed {
 	return &feed{trainer: t, order: random.Perm(len(t.examples))}
 }
 
-// steps is their number in the epoch.
-func (f *feed) steps() int {
-	size := f.trainer.config.BatchSize
-	return (len(f.order) + size - 1) / size
+// steps is how many an epoch has.
+func (t *trainer) steps() int {
+	return (len(t.examples) + t.config.BatchSize - 1) / t.config.BatchSize
 }
 
-// size is the number of examples of a step.
-func (f *feed) size(step int) int {
+func (f *feed) steps() int { return f.trainer.steps() }
+
+// examples are those of some steps, as indices.
+func (f *feed) examples(first, end int) []int {
 	size := f.trainer.config.BatchSize
-	return min(size, len(f.order)-step*size)
+	return f.order[first*size : min(end*size, len(f.order))]
+}
+
+// targets counts those of some steps.
+func (f *feed) targets(first, end int) int {
+	n := 0
+	for _, index := range f.examples(first, end) {
+		n += len(f.trainer.examples[index].targets())
+	}
+	return n
 }
 
 // lay writes the words of steps from a first one on, as many as travel at once.
@@ -87,7 +97,7 @@ func (f *feed) lay(first int) (shapes []stepShape, words []int64, err error) {
 // step writes one step.
 func (f *feed) step(number int) (stepShape, []int64, error) {
 	t, from := f.trainer, number*f.trainer.config.BatchSize
-	examples := t.pick(f.order[from : from+f.size(number)])
+	examples := t.pick(f.examples(number, number+1))
 	var shape stepShape
 	var laid, partners []int64
 	var err error

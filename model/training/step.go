@@ -12,7 +12,7 @@ import (
 // accumulate.
 type part struct {
 	first, last bool
-	scale       float64 // of its gradient
+	scale       float64 // of its gradient; 1 where there is but one
 }
 
 // step runs one batch: forward, backward and, with the last part, the

@@ -140,7 +140,7 @@ func (t *trainer) setUp() error {
 	t.examples = newExamples(t.data.Users, t.config.Model.MaxLength, t.config.Examples)
 	t.cases = validationCases(t.data.Users)
 	t.objective = t.newObjective()
-	t.losses = t.session.Zeros(int64((len(t.examples)+t.config.BatchSize-1)/t.config.BatchSize), recordColumns)
+	t.losses = t.session.Zeros(int64(t.steps()), recordColumns)
 	t.session.Persist(t.losses)
 	return nil
 }
