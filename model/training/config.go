@@ -195,7 +195,7 @@ func (c Config) Validate() error {
 		p = append(p, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.LambdaUnique)) {
-		p.require(c.LambdaUnique[name] >= 0, "lambda_unique_%s = %v: want 0 or more", name, c.LambdaUnique[name])
+		p.require(c.LambdaUnique[name] >= 0 && !math.IsInf(c.LambdaUnique[name], 1), "lambda_unique_%s = %v: want 0 or more", name, c.LambdaUnique[name])
 	}
 	return errors.Join(p...)
 }

@@ -64,6 +64,12 @@ func (u *User) problems(items int) []error {
 			break
 		}
 	}
+	for _, item := range u.Held {
+		if item < 1 || int(item) > items {
+			problems = append(problems, fmt.Errorf("user %d: held-out item %d: items are 1…%d", u.ID, item, items))
+			break
+		}
+	}
 	if u.Valid < 0 || int(u.Valid) > items {
 		problems = append(problems, fmt.Errorf("user %d: validation item %d: items are 1…%d", u.ID, u.Valid, items))
 	}

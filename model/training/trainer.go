@@ -180,8 +180,8 @@ func (t *trainer) bestEpoch() int {
 	return 0
 }
 
-// improves reports whether a value is better than all before, by MinDelta at
-// least; without validation every epoch is.
+// improves reports whether a value is better than the best one by more than
+// MinDelta; without validation every epoch is.
 func (t *trainer) improves(value *float64) bool {
 	best := t.bestEpoch()
 	if value == nil || best == 0 || t.history[best-1].Value == nil {
