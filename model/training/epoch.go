@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"time"
 
@@ -128,14 +127,14 @@ func (p *pass) report() error {
 		return nil
 	}
 	record := t.readLosses(p.done)
-	if err := p.finite(record); err != nil {
+	if err := p.check(record); err != nil {
 		return err
 	}
 	t.tell(Progress{
 		Epoch: p.number, Epochs: t.config.Epochs, Step: p.done, Steps: p.feed.steps(),
 		Loss: record.meanTotal(p.done), UsersPerSecond: p.pace.perSecond(),
 	})
-	if every := t.options.CheckpointEvery; every > 0 && p.done < p.feed.steps() && p.part().first && time.Since(p.saved) >= every {
+	if every := t.options.CheckpointEvery; every > 0 && p.done < p.feed.steps() && p.done%t.config.AccumulateSteps == 0 && time.Since(p.saved) >= every {
 		p.saved = time.Now()
 		return t.save(p)
 	}
@@ -153,45 +152,64 @@ func (t *trainer) tell(p Progress) {
 	}
 }
 
-// ErrDiverged is wrapped when a loss is infinite or not a number.
+// ErrDiverged is wrapped when a loss, or a parameter at the end of an epoch, is
+// infinite or not a number.
 var ErrDiverged = errors.New("the training has diverged")
 
-// finite looks at the steps that were not looked at yet.
-func (p *pass) finite(r record) error {
+// check looks at the steps that were not looked at yet.
+func (p *pass) check(r record) error {
 	for ; p.checked < p.done; p.checked++ {
-		if total := r.total(p.checked); math.IsNaN(total) || math.IsInf(total, 0) {
-			return fmt.Errorf("epoch %d, step %d of %d: %w: %s; a lower learning_rate or a clip_norm often helps",
-				p.number, p.checked+1, p.feed.steps(), ErrDiverged, p.trainer.blame(r, p.checked))
+		if !finite(r.total(p.checked)) {
+			return p.diverged(p.checked, r)
 		}
 	}
 	return nil
 }
 
-// blame names the first tensor that is not finite: a parameter, else a loss.
-func (t *trainer) blame(r record, step int) (text string) {
+// diverged is the error of a step, from 0, with the first tensor that is not
+// finite.
+func (p *pass) diverged(step int, r record) error {
+	tensor := p.trainer.notFinite()
+	if tensor != "" {
+		tensor += " is not finite, "
+	}
+	return fmt.Errorf("epoch %d, step %d of %d: %w: %slosses: recommendation %v, interaction %v, the backbone's own %v; a lower learning_rate or a clip_norm often helps",
+		p.number, step+1, p.feed.steps(), ErrDiverged, tensor,
+		r.at(step, recommendationColumn), r.at(step, interactionColumn), r.at(step, ownColumn))
+}
+
+// notFinite names the first tensor that has a value which is not finite:
+// parameters in their order, each before its gradient. Empty when there is none.
+func (t *trainer) notFinite() (name string) {
 	t.session.Scoped(func() {
 		t.session.NoGrad(func() {
 			for _, p := range t.parameters {
-				for name, tensor := range map[string]*gotorch.Tensor{"parameter": p.Tensor, "gradient of": p.Tensor.Grad()} {
-					if text == "" && tensor != nil && !allFinite(tensor) {
-						text = fmt.Sprintf("%s %s is not finite, ", name, p.Name)
-					}
+				if !allFinite(p.Tensor) {
+					name = "parameter " + p.Name
+					return
+				}
+				if gradient := p.Tensor.Grad(); gradient != nil && !allFinite(gradient) {
+					name = "gradient of " + p.Name
+					return
 				}
 			}
 		})
 	})
-	return text + fmt.Sprintf("losses: recommendation %v, interaction %v, the backbone's own %v",
-		r.at(step, recommendationColumn), r.at(step, interactionColumn), r.at(step, ownColumn))
+	return name
 }
 
 // allFinite reports whether no value is infinite or not a number: x-x is 0 for
 // the others alone.
 func allFinite(t *gotorch.Tensor) bool { return t.Sub(t).Eq(0).All().Item() != 0 }
 
-// end closes the epoch and judges it.
+// end closes the epoch and judges it. What the last step did to the parameters
+// no loss of the epoch has seen.
 func (p *pass) end(ctx context.Context) error {
 	t, steps := p.trainer, p.feed.steps()
 	record := t.readLosses(steps)
+	if t.notFinite() != "" {
+		return p.diverged(steps-1, record)
+	}
 	e := Epoch{
 		Epoch: p.number, Steps: int64(steps) * int64(p.number), LearningRate: t.adam.LearningRate(),
 		Loss: record.meanTotal(steps), Recommendation: record.mean(recommendationColumn, steps),

@@ -1,6 +1,10 @@
 package training
 
-import "time"
+import (
+	"fmt"
+	"math"
+	"time"
+)
 
 // Progress is how far a training is.
 type Progress struct {
@@ -33,6 +37,22 @@ func (r record) at(step, column int) float64 { return float64(r[step*recordColum
 func (r record) total(step int) float64 {
 	return r.at(step, recommendationColumn) + r.at(step, interactionColumn) + r.at(step, ownColumn)
 }
+
+// check reports a record that no epoch of these steps has left, one with losses
+// that are not finite among them: means of it could not be told or kept.
+func (r record) check(steps int) error {
+	if len(r) != steps*recordColumns {
+		return fmt.Errorf("%d losses of %d steps: want %d", len(r), steps, steps*recordColumns)
+	}
+	for step := range steps {
+		if !finite(r.total(step)) || !(r.at(step, targetsColumn) >= 1) {
+			return fmt.Errorf("step %d of %v targets has the loss %v", step+1, r.at(step, targetsColumn), r.total(step))
+		}
+	}
+	return nil
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // mean is a column's mean over the targets of the first steps.
 func (r record) mean(column, steps int) float64 {
