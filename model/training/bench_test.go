@@ -261,25 +261,6 @@ func rankAll(b *testing.B, t *trainer) float64 {
 	return time.Since(begun).Seconds()
 }
 
-// stepper gives a trainer that is ready for its first step.
-func stepper(tb testing.TB, lib *gotorch.Library, data Data, config Config, use func(*trainer)) {
-	tb.Helper()
-	session, err := lib.NewSession(gotorch.SessionOptions{Device: torchtest.Device(), Threads: config.Threads, Seed: 1})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer session.Close()
-	t := &trainer{config: config.resolved(), data: data, session: session}
-	if err := session.Run(func() {
-		if err := t.setUp(); err != nil {
-			tb.Fatal(err)
-		}
-		use(t)
-	}); err != nil {
-		tb.Fatal(err)
-	}
-}
-
 // resetPeak makes the kernel forget the most memory that the process has had.
 func resetPeak(b *testing.B) {
 	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
