@@ -178,19 +178,27 @@ func size(model prism.Snapshot) int {
 func (p *Prism) watch(env *stages.Env) func(training.Progress) {
 	return func(now training.Progress) {
 		env.Progress(int64(now.Epoch-1)*int64(now.Steps)+int64(now.Step), int64(now.Epochs)*int64(now.Steps), "steps")
-		e := now.Finished
-		if e == nil {
+		if now.Finished == nil {
 			return
 		}
-		values := map[string]any{"epoch": e.Epoch, "epochs": now.Epochs, "loss": e.Loss, "users_per_second": now.UsersPerSecond}
-		line := env.Log.Info().Int("epoch", e.Epoch).Float64("loss", e.Loss)
-		if e.Value != nil {
-			values[p.Monitor] = *e.Value
-			line = line.Float64(p.Monitor, *e.Value).Bool("best", e.Best)
-		}
+		values := p.values(*now.Finished)
+		env.Log.Info().Fields(values).Bool("best", now.Finished.Best).Msg("epoch done")
+		values["epochs"], values["users_per_second"] = now.Epochs, now.UsersPerSecond
 		env.Metrics(values)
-		line.Msg("epoch done")
 	}
+}
+
+// values are what is told of an epoch, by the names that the history has. A loss
+// that is all of it is not told twice.
+func (p *Prism) values(e training.Epoch) map[string]any {
+	values := map[string]any{"epoch": e.Epoch, "loss": e.Loss, "learning_rate": e.LearningRate}
+	if e.Interaction != 0 || e.Own != 0 {
+		values["recommendation_loss"], values["interaction_loss"], values["own_loss"] = e.Recommendation, e.Interaction, e.Own
+	}
+	if e.Value != nil {
+		values[p.Monitor] = *e.Value
+	}
+	return values
 }
 
 func (p *Prism) write(result *training.Result, itemIDs []string) error {

@@ -3,6 +3,9 @@ package train
 import (
 	"context"
 	"errors"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +14,7 @@ import (
 	"github.com/prismflow/prismflow/model/gotorch"
 	"github.com/prismflow/prismflow/model/gotorch/torchtest"
 	"github.com/prismflow/prismflow/model/prism"
+	"github.com/prismflow/prismflow/model/training"
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/stagetest"
 	"github.com/prismflow/prismflow/stages/tables"
@@ -91,6 +95,13 @@ func TestTrainWritesAModelThatLoads(t *testing.T) {
 			if len(got.History) == 0 || got.History[0].Value == nil || got.History[0].Metric != "ndcg@5" || len(metrics) != len(got.History) {
 				t.Errorf("history %+v with %d live values", got.History, len(metrics))
 			}
+			told := []string{"epoch", "epochs", "learning_rate", "loss", "ndcg@5", "users_per_second"}
+			if tc.modalities > 0 {
+				told = append(told, "interaction_loss", "own_loss", "recommendation_loss")
+			}
+			if diff := cmp.Diff(slices.Sorted(slices.Values(told)), slices.Sorted(maps.Keys(metrics[0]))); diff != "" {
+				t.Errorf("told of an epoch (-want +got):\n%s", diff)
+			}
 			model, err := DecodeModel(got.Parts)
 			if err != nil {
 				t.Fatal(err)
@@ -148,23 +159,79 @@ func TestBrokenInputsAreErrors(t *testing.T) {
 	zero := described(true)
 	zero[4].ID = 0
 	short := []tables.Split{{User: 1, Train: []int32{1}, Valid: []int32{2}, Test: []int32{3}}}
-	for name, p := range map[string]*Prism{
-		"two rows":    smallStage(t, cycle(), twice),
-		"id 0":        smallStage(t, cycle(), zero),
-		"two items":   smallStage(t, short, nil),
-		"item -1":     smallStage(t, []tables.Split{{User: 1, Train: []int32{1, -1, 2}}}, nil),
-		"beyond cuda": func() *Prism { p := smallStage(t, cycle(), nil); p.Device.Value = "cuda:99"; return p }(),
+	held := cycle()
+	held[0].Test = []int32{-1}
+	elsewhere := smallStage(t, cycle(), nil)
+	elsewhere.Device.Value = "cuda:99"
+	for want, p := range map[string]*Prism{
+		"item 1 has two rows":                      smallStage(t, cycle(), twice),
+		"row 4 has the item id 0: ids begin at 1":  smallStage(t, cycle(), zero),
+		"no user has two items to train on":        smallStage(t, short, nil),
+		"item -1 at place 1 of the training part":  smallStage(t, []tables.Split{{User: 1, Train: []int32{1, -1, 2}}}, nil),
+		"user 1: held-out item -1: items are 1…20": smallStage(t, held, nil),
+		"device cuda:99":                           elsewhere,
 	} {
 		stagetest.Result(t, &p.Model)
 		stagetest.Result(t, &p.History)
-		err := p.Run(t.Context(), stagetest.TorchEnv(t))
-		if err == nil {
-			t.Errorf("%s: no error", name)
-			continue
+		if err := p.Run(t.Context(), stagetest.TorchEnv(t)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v\nwant %s", err, want)
 		}
-		t.Logf("%s: %v", name, err)
 	}
 }
+
+// TestDefaultsAreThoseOfTraining holds that a stage without parameters trains as
+// package training does when nothing is asked for.
+func TestDefaultsAreThoseOfTraining(t *testing.T) {
+	want := training.Default()
+	want.LambdaUnique = map[string]float64{"image": prism.DefaultLambda, "text": prism.DefaultLambda}
+	want.Model.LossOn, want.Model.FusionScope = prism.LossOnEmbedding, prism.ScopeSequence // what empty ones mean
+	stage, problems := stages.Declare[asked]("asked", 1, "keeps its configuration").Bind(stages.Values{"split": {V: "split.split"}}, stages.BindContext{})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	env := stagetest.Env(t)
+	env.Inputs = map[string]string{"split": "split.arrow"}
+	var got configured
+	if err := stage.Run(t.Context(), env); !errors.As(err, &got) {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, training.Config(got)); diff != "" {
+		t.Errorf("(-training +stage)\n%s", diff)
+	}
+}
+
+// TestEveryParameterReachesTheTraining holds for those that are plain values: the
+// rest is ports, settings, and modalities, which choose data.
+func TestEveryParameterReachesTheTraining(t *testing.T) {
+	for i := range reflect.TypeFor[Prism]().NumField() {
+		var p Prism
+		before := p.config()
+		switch field := reflect.ValueOf(&p).Elem().Field(i); field.Kind() {
+		case reflect.Bool:
+			field.SetBool(true)
+		case reflect.Int, reflect.Int64:
+			field.SetInt(7)
+		case reflect.Float64:
+			field.SetFloat(0.7)
+		case reflect.String:
+			field.SetString("other")
+		default:
+			continue
+		}
+		if cmp.Equal(before, p.config()) {
+			t.Errorf("%s changes nothing", reflect.TypeFor[Prism]().Field(i).Name)
+		}
+	}
+}
+
+// asked has the parameters of prism.train, and ends with what they come to.
+type asked Prism
+
+type configured training.Config
+
+func (configured) Error() string { return "configured" }
+
+func (a *asked) Run(context.Context, *stages.Env) error { return configured((*Prism)(a).config()) }
 
 func TestKindIsDeclaredAndChecksItsParameters(t *testing.T) {
 	kind := Kinds()[0]
