@@ -1,6 +1,6 @@
 """One training step of PRISM with SASRec in plain PyTorch, padded and eager.
 
-The same shapes, layers and losses as BenchmarkTraining's padded baseline: mode
+The same shapes, layers and losses as BenchmarkEpoch's padded baseline: mode
 causal, loss bce with one negative a target, Adam, frozen features. It prints
 the median milliseconds of a step, which tells how far that baseline is from
 what a PyTorch user would write.
