@@ -98,7 +98,7 @@ type Config struct {
 	Negatives       int       // items that are drawn by every loss but CE
 	Sharing         Sharing   // of the negatives; empty: by batch for SampledCE, else by target
 	Reject          Rejection // which items are no negatives; empty: RejectAll in mode reference, else RejectTrain
-	CorrectSampling bool      // SampledCE: raise drawn scores by log(items/negatives), so that they stand for all items
+	CorrectSampling bool      // SampledCE: raise drawn scores by log((items-1)/negatives), so that they stand for all items
 
 	Optimizer       string // "adam", or "adamw", whose weight decay is decoupled
 	LearningRate    float64

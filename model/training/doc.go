@@ -7,10 +7,11 @@
 //	model, err := prism.Load(session, result.Model)
 //
 // A user is one example an epoch, the newest items of the training part, each with
-// the item that follows as its target; or one for every prefix of them. Batches are packed, so the work grows
-// with the items and not with the window. Every few epochs all users are ranked
-// against all items; the parameters of the best epoch are kept, and training
-// stops when Patience validations brought nothing better.
+// the item that follows as its target; or one for every prefix of them. Batches
+// are packed, so the work grows with the items and not with the window. Every few
+// epochs every user's next item is ranked among all items; the parameters of the
+// best epoch are kept, and training stops when Patience validations brought
+// nothing better.
 //
 // One seed, device type, number of threads and libtorch gives one result to the
 // bit, also when the training was killed and resumed. The package does not split

@@ -49,7 +49,7 @@ func (s stepShape) view(words *gotorch.Tensor) stepInput {
 type feed struct {
 	trainer  *trainer
 	order    []int // of the examples
-	partners []int // of each example in the order, another of the same intent; nil without
+	partners []int // of each example in the order, one of the same intent; nil without intents
 }
 
 // fedWords bounds the words that travel at once: 16 MiB.

@@ -61,8 +61,8 @@ func (t *trainer) encodeExamples(ctx context.Context) (*gotorch.Tensor, error) {
 	return t.session.Cat(0, blocks...), nil
 }
 
-// partners draws for each example of an order another of the same intent, or
-// the example itself where it is alone; nil without intents.
+// partners draws for each example of an order one of the same intent, which may
+// be itself; nil without intents.
 func partners(intents []int32, order []int, random *rand.Rand) []int {
 	if intents == nil {
 		return nil

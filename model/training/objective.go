@@ -164,8 +164,9 @@ const none = -1
 
 // logitsOf are the scores [n, classes], and which of them is the target's, int64
 // [n]: those of all items, or of the target and the drawn ones. With the
-// correction a drawn score stands for items/negatives of them, so that the sum
-// estimates that over all items (Jean et al., ACL 2015, for a uniform draw).
+// correction a drawn score stands for its share of all items but the target, so
+// that the sum estimates that over all items (Jean et al., ACL 2015, for a uniform
+// draw).
 func (o *objective) logitsOf(states, items *gotorch.Tensor, d draw) (logits, classes *gotorch.Tensor) {
 	if o.config.Loss == CE {
 		return o.backbone.ScoreRange(states, 1, o.items), items.Add(none)
