@@ -23,3 +23,15 @@ func TestRateRisesAndFalls(t *testing.T) {
 		t.Errorf("constant: the rate of step 13 is %v, want 2", got)
 	}
 }
+
+// TestScheduleCountsOptimizerSteps takes 7 batches an epoch two by two: the rate
+// of the last is that of each epoch's fourth optimizer step.
+func TestScheduleCountsOptimizerSteps(t *testing.T) {
+	config := small()
+	config.Epochs, config.AccumulateSteps, config.WarmupSteps, config.Decay = 3, 2, 5, LinearDecay
+	for i, e := range train(t, chains(200, 30), config, Options{}).History {
+		if want := config.rate(4*i+3, 12); e.LearningRate != want || e.Steps != int64(7*(i+1)) {
+			t.Errorf("epoch %d ended after %d steps at the rate %v: want %d and %v", e.Epoch, e.Steps, e.LearningRate, 7*(i+1), want)
+		}
+	}
+}

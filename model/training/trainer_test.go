@@ -220,6 +220,25 @@ func TestTrainingLossCanBeMonitored(t *testing.T) {
 	}
 }
 
+func TestBetterIsMoreThanMinDeltaInTheModesDirection(t *testing.T) {
+	for _, tt := range []struct {
+		mode     string
+		minDelta float64
+		value    float64 // after 0.5
+		want     bool
+	}{
+		{"max", 0, 0.5, false}, {"max", 0, 0.625, true}, {"max", 0, 0.375, false},
+		{"min", 0, 0.5, false}, {"min", 0, 0.625, false}, {"min", 0, 0.375, true},
+		{"max", 0.125, 0.625, false}, {"max", 0.125, 0.75, true}, {"min", 0.125, 0.375, false}, {"min", 0.125, 0.25, true},
+	} {
+		best := 0.5
+		tr := trainer{config: Config{MonitorMode: tt.mode, MinDelta: tt.minDelta}, history: []Epoch{{Value: &best, Best: true}, {}}}
+		if got := tr.improves(&tt.value); got != tt.want {
+			t.Errorf("%v after 0.5 is better: %t, want %t of %+v", tt.value, got, tt.want, tt)
+		}
+	}
+}
+
 func TestGainsBelowMinDeltaDoNotCount(t *testing.T) {
 	config := small()
 	config.Epochs, config.Patience, config.MinDelta = 50, 3, 10
