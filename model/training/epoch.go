@@ -178,8 +178,9 @@ func (p *pass) diverged(step int, r record) error {
 		r.at(step, recommendationColumn), r.at(step, interactionColumn), r.at(step, ownColumn))
 }
 
-// notFinite names the first tensor that has a value which is not finite:
-// parameters in their order, each before its gradient. Empty when there is none.
+// notFinite names the first tensor that has a value which is not finite: of the
+// parameters in their order, then of their gradients, which a graph's step leaves
+// undefined. Empty when there is none.
 func (t *trainer) notFinite() (name string) {
 	t.session.Scoped(func() {
 		t.session.NoGrad(func() {
@@ -188,7 +189,9 @@ func (t *trainer) notFinite() (name string) {
 					name = "parameter " + p.Name
 					return
 				}
-				if gradient := p.Tensor.Grad(); gradient != nil && !allFinite(gradient) {
+			}
+			for _, p := range t.parameters {
+				if gradient := p.Tensor.Grad(); len(t.graphs) == 0 && gradient != nil && !allFinite(gradient) {
 					name = "gradient of " + p.Name
 					return
 				}
