@@ -156,13 +156,20 @@ func TestParametersThatDivergedAreNotKept(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, broken := range tr.parameters[2:4] {
-			tr.session.NoGrad(func() { broken.Tensor.FillInPlace(math.Inf(-1)) })
+		diverged := func(tensor string) {
+			want := "epoch 1, step 2 of 2: the training has diverged: " + tensor + " is not finite"
+			if err := p.end(t.Context()); !errors.Is(err, ErrDiverged) || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("error %v\nwant %s", err, want)
+			}
 		}
-		want := "epoch 1, step 2 of 2: the training has diverged: parameter " + tr.parameters[2].Name + " is not finite"
-		if err := p.end(t.Context()); !errors.Is(err, ErrDiverged) || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("error %v\nwant %s", err, want)
+		breakAt := func(broken *gotorch.Tensor) {
+			tr.session.NoGrad(func() { broken.FillInPlace(math.Inf(-1)) })
 		}
+		breakAt(tr.parameters[1].Tensor.Grad())
+		diverged("gradient of " + tr.parameters[1].Name)
+		breakAt(tr.parameters[3].Tensor)
+		breakAt(tr.parameters[2].Tensor)
+		diverged("parameter " + tr.parameters[2].Name)
 		if len(tr.best.Tensors) > 0 {
 			t.Error("they were kept")
 		}
