@@ -56,8 +56,12 @@ func (t *trainer) loss(in stepInput, scale float64) *gotorch.Tensor {
 	t.inPrecision(func() { p = t.forward(in, scale) })
 	total, own := p.losses.differentiable, p.losses.own
 	if p.partners != nil {
-		own = t.model.Backbone().(backbone.Paired).PairLoss(float32s(p.newest), in.items, float32s(p.partners), t.session.Randn)
-		total = total.Add(own.Mul(scale))
+		pairs := t.model.Backbone().(backbone.Paired).PairLoss(float32s(p.newest), in.items, float32s(p.partners), t.session.Randn)
+		total = total.Add(pairs.Mul(scale))
+		if own == nil {
+			own = t.session.Zeros()
+		}
+		own = own.Add(pairs) // to be told: a backbone may bring both
 	}
 	if p.interaction != nil {
 		total = total.Add(p.interaction.Mul(scale))
