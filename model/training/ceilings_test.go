@@ -51,10 +51,10 @@ func fastest(s *gotorch.Session, times int, what func()) float64 {
 // the parameter, its gradient and both moments, and writes all but the gradient.
 const adamBytes = 7 * 4
 
-// bytes are the least that a step must move for its parameters: the optimizer's
+// bytesMoved is the least that a step must move for its parameters: the optimizer's
 // part, and the gradient written once. Activations, which fit in caches or are
 // moved beside, are not counted; so the share is a lower bound.
-func bytes(t *trainer) float64 {
+func bytesMoved(t *trainer) float64 {
 	values := 0.0
 	for _, p := range t.parameters {
 		values += float64(p.Tensor.Numel())
@@ -68,5 +68,5 @@ func reportRoofline(b *testing.B, t *trainer, operations, seconds float64) {
 	b.ReportMetric(c.operations/1e9, "Gop/s-ceiling")
 	b.ReportMetric(c.bytes/1e9, "GB/s-ceiling")
 	b.ReportMetric(100*operations/seconds/c.operations, "%operations")
-	b.ReportMetric(100*bytes(t)/seconds/c.bytes, "%bytes")
+	b.ReportMetric(100*bytesMoved(t)/seconds/c.bytes, "%bytes")
 }
