@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -138,6 +139,7 @@ func benchmarkEpoch(b *testing.B, data Data, config Config) {
 		b.ReportMetric(padded.median()/lean.median(), "padded/lean")
 		b.ReportMetric(lean.operations/1e9, "Gop/step")
 		b.ReportMetric(padded.operations/1e9, "Gop/padded")
+		b.ReportMetric(float64(lean.allocated), "go-allocs/step")
 		reportRoofline(b, t, lean.operations, lean.median())
 		b.ReportMetric(rankAll(b, t), "s/ranking")
 		b.ReportMetric(peak(b, t), "MiB-peak")
@@ -176,6 +178,7 @@ type course struct {
 	next       int
 	spent      []time.Duration
 	operations float64 // of the last step
+	allocated  uint64  // Go's allocations in the last step
 }
 
 func newCourse(b *testing.B, t *trainer, p *pass, layout func([][]int32) backbone.Rows, plain bool) *course {
@@ -198,6 +201,7 @@ func (c *course) run(steps int) {
 		t.session.Scoped(func() {
 			input := t.session.FromInt64(words)
 			t.session.Synchronize()
+			before := mallocs()
 			begun := time.Now()
 			if whole := (part{first: true, last: true, scale: 1}); c.plain {
 				t.session.Scoped(func() { t.step(shape.view(input), whole) })
@@ -206,6 +210,7 @@ func (c *course) run(steps int) {
 			}
 			t.session.Synchronize()
 			c.spent = append(c.spent, time.Since(begun))
+			c.allocated = mallocs() - before
 		})
 		c.operations = operations(t.model.Config(), shape, t.config.Loss, t.config.Negatives)
 	}
@@ -233,6 +238,12 @@ func everyItem(shape backbone.Shape, words []int64) (backbone.Shape, []int64) {
 	}
 	shape.Distinct = places
 	return shape, append(out, words[:places]...)
+}
+
+func mallocs() uint64 {
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.Mallocs
 }
 
 func (c *course) median() float64 {
