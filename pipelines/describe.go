@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -137,11 +139,19 @@ func paramNote(p stages.Param) string {
 func rangeText(p stages.Param) string {
 	switch {
 	case p.Min != nil && p.Max != nil:
-		return fmt.Sprintf("from %v to %v", *p.Min, *p.Max)
+		return "from " + bound(*p.Min) + " to " + bound(*p.Max)
 	case p.Min != nil:
-		return fmt.Sprintf("at least %v", *p.Min)
+		return "at least " + bound(*p.Min)
 	case p.Max != nil:
-		return fmt.Sprintf("at most %v", *p.Max)
+		return "at most " + bound(*p.Max)
 	}
 	return ""
+}
+
+// bound writes whole numbers out, which %v does not from a million on.
+func bound(v float64) string {
+	if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
 }
