@@ -63,7 +63,8 @@ func (s *Store) touch(ctx context.Context, path string, modified time.Time) erro
 	if now.Sub(modified) < usedEvery && modified.UnixNano() >= s.leaseStart.Load() {
 		return nil
 	}
-	return s.sweep.inUse(ctx, func() error {
+	return s.sweep.marked(ctx, func() error {
+		now := s.opts.Now()
 		err := os.Chtimes(path, time.Time{}, now)
 		if errors.Is(err, os.ErrPermission) {
 			err = touchOthers(ctx, path, now)
@@ -124,9 +125,12 @@ func (s *Store) putAction(ctx context.Context, k artifacts.Key, action []byte, r
 		return err
 	}
 	path := s.actionPath(k)
-	err = s.sweep.inUse(ctx, func() error {
+	err = s.sweep.marked(ctx, func() error {
 		if replace {
-			return install(s.fault, "rename", path, func() error { return os.Rename(tmp.f.Name(), path) })
+			return install(s.fault, "rename", path, func() error { return s.rename(tmp.f.Name(), path) })
+		}
+		if err := s.mark(tmp.f.Name()); err != nil {
+			return err
 		}
 		return install(s.fault, "link", path, func() error { return moveNew(tmp.f.Name(), path) })
 	})

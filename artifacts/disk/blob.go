@@ -132,8 +132,8 @@ func (s *Store) adoptCopy(ctx context.Context, f *os.File, d artifacts.Digest) e
 // hashed from the given time on.
 func (s *Store) moveIn(ctx context.Context, f *os.File, d artifacts.Digest, hex string, hashed time.Time) error {
 	dest := s.blobPath(hex)
-	err := s.sweep.inUse(ctx, func() error {
-		return install(s.fault, "rename", dest, func() error { return os.Rename(f.Name(), dest) })
+	err := s.sweep.marked(ctx, func() error {
+		return install(s.fault, "rename", dest, func() error { return s.rename(f.Name(), dest) })
 	})
 	if errors.Is(err, syscall.EXDEV) {
 		err = fmt.Errorf("%w (make it in a TempDir of the store)", err)
@@ -149,4 +149,19 @@ func (s *Store) moveIn(ctx context.Context, f *os.File, d artifacts.Digest, hex 
 		return fmt.Errorf("storing blob %s: %w", d.Short(), err)
 	}
 	return nil
+}
+
+// rename gives a file its place, marked as in use. The caller holds the lock for
+// marks: the file may replace an equal one that was marked later than this one
+// was written.
+func (s *Store) rename(from, to string) error {
+	if err := s.mark(from); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
+}
+
+func (s *Store) mark(path string) error {
+	now := s.opts.Now()
+	return os.Chtimes(path, now, now)
 }

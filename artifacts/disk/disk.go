@@ -87,7 +87,7 @@ func open(dir string, opts Options, f fault) (*Store, error) {
 	}
 	s := &Store{dir: abs, opts: opts, fault: f, temps: map[string]*fileLock{}}
 	s.stamps = newStampLog(s.path("state", "stat"), s.path("state", "stat.lock"))
-	s.sweep = newSweepLock(s.path("state", "gc.lock"))
+	s.sweep = newSweepLock(s.path("state", "gc.lock"), s.path("state", "marks.lock"))
 	s.exact = probeExactTimes(s.path("tmp"))
 	return s, nil
 }
@@ -113,7 +113,7 @@ func (s *Store) Close() error {
 func (s *Store) Dir() string { return s.dir }
 
 // StateDir is the directory of what belongs to this machine and is never
-// shared. In it, the names stat, stat.lock, gc.lock, locks and leases are
+// shared. In it, the names stat, stat.lock, gc.lock, marks.lock, locks and leases are
 // this package's; runs, logs, checkpoints and the like are other packages'.
 func (s *Store) StateDir() string { return s.path("state") }
 

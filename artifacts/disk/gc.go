@@ -61,7 +61,7 @@ type GCReport struct {
 //
 // It holds because of two rules. Every use is recorded in a modification time,
 // that of the action looked up or of the blob or action stored, while the
-// sweep lock is held shared. And nothing is removed but under that lock held
+// sweep lock is held shared, one after the other. And nothing is removed but under that lock held
 // exclusively, after a look at that time: it must lie before GC began and
 // before the oldest living lease did.
 func (s *Store) GC(ctx context.Context, opts GCOptions) (GCReport, error) {

@@ -151,12 +151,54 @@ type sweepLock struct {
 	gate chan struct{} // has one element; taking it guards what follows
 	file *os.File      // once open
 	uses int           // that hold the lock shared
+
+	marks markLock
 }
 
-func newSweepLock(path string) *sweepLock {
-	l := &sweepLock{path: path, gate: make(chan struct{}, 1)}
+func newSweepLock(path, marks string) *sweepLock {
+	l := &sweepLock{path: path, gate: make(chan struct{}, 1), marks: markLock{path: marks}}
 	l.gate <- struct{}{}
 	return l
+}
+
+// A markLock lets one process and goroutine at a time set a time of last use.
+// Without it a time that was taken first may be set last, and a file that was
+// just used looks as if it had not been since.
+type markLock struct {
+	path string
+	mu   sync.Mutex // guards file, and is held with the lock
+	file *os.File   // once open
+}
+
+// hold waits for the lock, which others hold for a few system calls.
+func (l *markLock) hold() (release func(), err error) {
+	l.mu.Lock()
+	if l.file == nil {
+		l.file, err = os.OpenFile(l.path, os.O_RDWR|os.O_CREATE, 0o666)
+		if errors.Is(err, os.ErrPermission) {
+			l.file, err = os.Open(l.path) // another user's: a lock needs no more
+		}
+	}
+	if err == nil {
+		err = flock(l.file, unix.LOCK_EX)
+	}
+	if err != nil {
+		l.mu.Unlock()
+		return nil, fmt.Errorf("locking %s: %w", l.path, err)
+	}
+	return func() {
+		_ = flock(l.file, unix.LOCK_UN) // cannot fail for an open file
+		l.mu.Unlock()
+	}, nil
+}
+
+func (l *markLock) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file != nil {
+		l.file.Close()
+		l.file = nil
+	}
 }
 
 // Pauses between tries for the sweep lock.
@@ -169,6 +211,19 @@ func (l *sweepLock) inUse(ctx context.Context, mark func() error) error {
 	}
 	defer l.leave()
 	return mark()
+}
+
+// marked is inUse for a mark that is a time, which has to be taken in mark: one
+// mark is made after the other, so that of two the later one stays.
+func (l *sweepLock) marked(ctx context.Context, mark func() error) error {
+	return l.inUse(ctx, func() error {
+		release, err := l.marks.hold()
+		if err != nil {
+			return err
+		}
+		defer release()
+		return mark()
+	})
 }
 
 func (l *sweepLock) enter(ctx context.Context) error {
@@ -222,6 +277,7 @@ func (l *sweepLock) swept(ctx context.Context, remove func() error) error {
 }
 
 func (l *sweepLock) close() {
+	l.marks.close()
 	<-l.gate
 	defer func() { l.gate <- struct{}{} }()
 	if l.file != nil && l.uses == 0 {

@@ -488,8 +488,9 @@ func TestGCBesideRuns(t *testing.T) {
 	hits := 0
 	for _, p := range all {
 		var n int
-		if _, err := fmt.Sscanf(p.line(), "hits %d", &n); err != nil {
-			t.Error("a run lost something that it used")
+		line := p.line()
+		if _, err := fmt.Sscanf(line, "hits %d", &n); err != nil {
+			t.Errorf("a run lost something that it used: %s", line)
 		}
 		hits += n
 		p.end()
