@@ -102,6 +102,9 @@ func (b *binder) source(f declaredField) (SourceSpec, []Input, bool) {
 		items = []any{v.V}
 	}
 	spec := SourceSpec{Param: f.name, SHA256: pin}
+	if f.tree {
+		spec.Directories, spec.Names = true, NamesBelow
+	}
 	var inputs []Input
 	for _, item := range items {
 		text, isString := item.(string)

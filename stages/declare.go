@@ -3,6 +3,7 @@ package stages
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"strconv"
 	"strings"
@@ -12,6 +13,10 @@ import (
 type Runner interface {
 	Run(ctx context.Context, env *Env) error
 }
+
+// A chooser has parameters that stand for a choice, such as "auto". Chosen are
+// their values once they are decided: those are in the key.
+type chooser interface{ Chosen() map[string]any }
 
 // A validator checks what one field's tags cannot say.
 type validator interface {
@@ -27,11 +32,13 @@ type validator interface {
 //	default:"…"        makes a parameter optional; lists are written with commas
 //	optional:"true"    an input, source or parameter that may be absent
 //	enum:"a,b" min:"0" max:"1" unit:"seconds"
+//	directory:"true"    a source that may be a directory, whose files keep their names below it
 //
 // A field of type Setting is a parameter that is not part of the key. A Source
 // field may be pinned by a parameter sha256 (or <name>_sha256 when the field is
 // not called source). If *T has a method Validate() []Problem it is asked after
-// all fields are set. A wrong declaration is a programming error and panics.
+// all fields are set, and then Chosen() map[string]any for the parameters that
+// the key has in place of those of the file. A *T may also be a Revalidator. A wrong declaration is a programming error and panics.
 func Declare[T any, P interface {
 	*T
 	Runner
@@ -49,6 +56,9 @@ func Declare[T any, P interface {
 		problems := d.bind(values, bc)
 		if v, ok := Runner(target).(validator); ok && len(problems) == 0 {
 			problems = v.Validate()
+		}
+		if c, ok := Runner(target).(chooser); ok && len(problems) == 0 {
+			maps.Copy(d.params, c.Chosen())
 		}
 		return d, problems
 	}
@@ -78,6 +88,7 @@ type declaredField struct {
 	role     fieldRole
 	doc      string
 	optional bool
+	tree     bool  // a source that may be a directory
 	param    Param // of a parameter, setting or source
 }
 
@@ -89,7 +100,7 @@ func declaredFields(t reflect.Type) []declaredField {
 		if !ok {
 			continue
 		}
-		f := declaredField{index: i, name: name, doc: sf.Tag.Get("doc"), optional: sf.Tag.Get("optional") == "true"}
+		f := declaredField{index: i, name: name, doc: sf.Tag.Get("doc"), optional: sf.Tag.Get("optional") == "true", tree: sf.Tag.Get("directory") == "true"}
 		if f.doc == "" {
 			panic(fmt.Sprintf("stages: %s.%s has no doc", t, sf.Name))
 		}

@@ -43,3 +43,11 @@ func (d *declared) Run(ctx context.Context, env *Env) error {
 	}
 	return d.runner.Run(ctx, env)
 }
+
+// Revalidates asks the struct, if it is a Revalidator.
+func (d *declared) Revalidates() string {
+	if r, ok := d.runner.(Revalidator); ok {
+		return r.Revalidates()
+	}
+	return ""
+}

@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"context"
 	"io"
 	"maps"
 
@@ -26,6 +27,12 @@ type Env struct {
 	// OnProgress and OnMetrics hear how far the stage is; both may be nil.
 	OnProgress func(done, total int64, unit string)
 	OnMetrics  func(values map[string]any)
+	// OpenMemo opens the rows that were computed before under scope. Where it is
+	// nil they are remembered for as long as this Env lasts.
+	OpenMemo func(ctx context.Context, scope artifacts.Request) (Memo, error)
+
+	incomplete string
+	memos      map[artifacts.Key]Memo // of an Env without OpenMemo
 
 	report   []artifacts.Count
 	written  map[string]artifacts.Output

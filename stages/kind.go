@@ -136,6 +136,7 @@ const (
 	NamesHidden    Names = iota // nothing: a file may be renamed freely
 	NamesExtension              // the extension, by which many programs tell formats apart
 	NamesKept                   // the path relative to the pipeline file
+	NamesBelow                  // the path below the directory that was named; of a file, its last element
 )
 
 // A Spec is one stage of a pipeline, ready to be planned.

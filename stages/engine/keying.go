@@ -39,7 +39,7 @@ func request(spec stages.Spec, results map[string]map[string]artifacts.Output, s
 		for _, file := range sources[source.Param].files {
 			fd := artifacts.FileDigest{Digest: file.Digest}
 			switch source.Names {
-			case stages.NamesKept:
+			case stages.NamesKept, stages.NamesBelow:
 				fd.Name = file.Name
 			case stages.NamesExtension:
 				fd.Name = filepath.Ext(file.Path)

@@ -71,16 +71,24 @@ func (s *sourceResolver) addLocal(ctx context.Context, r *resolvedSource, text, 
 		if err != nil {
 			return err
 		}
-		name := text
-		if spec.Names == stages.NamesKept {
-			name = relativeName(path, base)
-		} else if path != absolute(text, base) {
-			name = filepath.Base(path) // of a glob: what tells its files apart
-		}
-		r.files = append(r.files, stages.File{Name: name, Path: path, Digest: digest})
+		r.files = append(r.files, stages.File{Name: localName(path, text, base, spec.Names), Path: path, Digest: digest})
 		r.stamps = append(r.stamps, stamp)
 	}
 	return nil
+}
+
+// localName is what a file that text names is called.
+func localName(path, text, base string, names stages.Names) string {
+	named := absolute(text, base)
+	switch {
+	case names == stages.NamesKept:
+		return relativeName(path, base)
+	case names == stages.NamesBelow && path != named:
+		return relativeName(path, named)
+	case names == stages.NamesBelow, path != named:
+		return filepath.Base(path) // of a glob: what tells its files apart
+	}
+	return text
 }
 
 func absolute(path, base string) string {
