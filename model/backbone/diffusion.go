@@ -60,6 +60,10 @@ type tables struct {
 	// affine.carried: of the guess [T], then of noise [T, 1, 1]. The last is the
 	// start, which is all noise.
 	guesses, deviations *gotorch.Tensor
+
+	// What step n makes of x but for what it adds: stays·I + slopes·slope, both
+	// [T, 1, 1], float64. Before step 0, of which neither tells, x is as it is.
+	stays, slopes *gotorch.Tensor
 }
 
 func newDiffusion(s *gotorch.Session, c Config) *diffusion {
@@ -84,8 +88,10 @@ func (c schedule) tables(s *gotorch.Session, width int) tables {
 		noise:      s.FromFloat64(c.noise, steps, 1).To(gotorch.Float32),
 		guesses:    s.FromFloat64(slices.Concat(c.guess[1:], []float64{0})),
 		deviations: s.FromFloat64(slices.Concat(c.spread[1:], []float64{1}), steps, 1, 1),
+		stays:      s.FromFloat64(slices.Concat([]float64{1}, c.stay[1:]), steps, 1, 1),
+		slopes:     s.FromFloat64(slices.Concat([]float64{0}, c.guess[1:]), steps, 1, 1),
 	}
-	s.Persist(t.waves, t.signal, t.noise, t.guesses, t.deviations)
+	s.Persist(t.waves, t.signal, t.noise, t.guesses, t.deviations, t.stays, t.slopes)
 	return t
 }
 
@@ -151,8 +157,10 @@ func (d *diffusion) sample(conditions *gotorch.Tensor, noise Noise) (items *goto
 			switch {
 			case len(d.denoise) > 1:
 				items = d.walk(d.guided(conditions), shape, noise)
-			case atOnce(conditions.Device(), shape[0], shape[1]):
-				items = d.collapse(conditions).sample(noise)
+			case conditions.Device().Type != gotorch.CPU:
+				items = d.collapse(conditions).sample(fewKernels, noise)
+			case atOnce(shape[0], shape[1]):
+				items = d.collapse(conditions).sample(fewOperations, noise)
 			default:
 				items = d.walk(d.collapse(conditions).guess, shape, noise)
 			}
@@ -162,13 +170,10 @@ func (d *diffusion) sample(conditions *gotorch.Tensor, noise Noise) (items *goto
 	return items
 }
 
-// atOnce says whether affine.sample is faster for n vectors than affine.guess at
-// each step: its work grows with D³ and not with n. For 256 vectors on a CPU it
-// takes 8 ms instead of 20 at a size of 64, and 97 instead of 49 at 128. On a GPU
-// the steps are replayed, and a Cholesky factor may not be captured.
-func atOnce(device gotorch.Device, n, width int64) bool {
-	return device.Type == gotorch.CPU && width*width <= 16*n
-}
+// atOnce says whether affine.sample is faster on a CPU for n vectors than
+// affine.guess at each step: its work grows with D³ and not with n. For 256
+// vectors it takes 8 ms instead of 20 at a size of 64, and 97 instead of 49 at 128.
+func atOnce(n, width int64) bool { return width*width <= 16*n }
 
 // A guess of x₀ from x [n, D] at a step.
 type guess func(x *gotorch.Tensor, step int) *gotorch.Tensor
@@ -230,23 +235,38 @@ func (a affine) guess(x *gotorch.Tensor, step int) *gotorch.Tensor {
 	return x.MatMul(a.slope).Add(a.base).Add(a.shift.Narrow(0, int64(step), 1))
 }
 
+// An algebra is a way to the distribution of affine.sample.
+type algebra struct {
+	carried func(affine) *gotorch.Tensor               // [T, D, D], see affine.carried
+	factor  func(rows *gotorch.Tensor) *gotorch.Tensor // float32 [·, D], with the transpose times itself that rows has
+}
+
+var (
+	// fewOperations is for a CPU: it draws D numbers for a vector.
+	fewOperations = algebra{affine.carried, root}
+
+	// fewKernels is for a GPU, where a kernel costs more than what it does here: it
+	// draws T·D numbers, and so needs no Cholesky factor, which may not be captured.
+	fewKernels = algebra{affine.carriedByDoubling, func(rows *gotorch.Tensor) *gotorch.Tensor { return rows.To(gotorch.Float32) }}
+)
+
 // sample draws from the very distribution at which walk arrives, without
 // walking. Each step of walk is x·M[n] + guess[n]·(base + shift[n]) +
 // spread[n]·z with M[n] = stay[n]·I + guess[n]·slope; so after all steps but the
 // last, x is normal with a mean and a covariance that products of the M[n]
 // give. The last step has no noise, and is done.
-func (a affine) sample(noise Noise) *gotorch.Tensor {
-	mean, factor := a.beforeLast()
-	x := noise(a.base.Shape()...).MatMul(factor).Add(mean)
+func (a affine) sample(by algebra, noise Noise) *gotorch.Tensor {
+	mean, factor := a.beforeLast(by)
+	x := noise(a.base.Size(0), factor.Size(0)).MatMul(factor).Add(mean)
 	return a.guess(x, 0)
 }
 
-// beforeLast is the mean [n, D] and a factor [D, D] of the covariance, its
+// beforeLast is the mean [n, D] and a factor [·, D] of the covariance, its
 // transpose times itself, of x when step 0 is left to do. The algebra is in
 // float64: it has powers of slope up to the number of steps.
-func (a affine) beforeLast() (mean, factor *gotorch.Tensor) {
+func (a affine) beforeLast(by algebra) (mean, factor *gotorch.Tensor) {
 	steps, width := a.shift.Size(0), a.slope.Size(0)
-	carried := a.carried()
+	carried := by.carried(a)
 	ofBase := a.tables.guesses.MatMul(carried.Reshape(steps, width*width)).Reshape(width, width)
 
 	// The shift of a step lies one behind what carries it.
@@ -254,7 +274,7 @@ func (a affine) beforeLast() (mean, factor *gotorch.Tensor) {
 	ofShift := shifts.Reshape(1, -1).MatMul(carried.Narrow(0, 0, steps-1).Reshape(-1, width))
 
 	mean = a.base.MatMul(ofBase.To(gotorch.Float32)).Add(ofShift.To(gotorch.Float32))
-	return mean, root(carried.Mul(a.tables.deviations).Reshape(-1, width))
+	return mean, by.factor(carried.Mul(a.tables.deviations).Reshape(-1, width))
 }
 
 // carried [T, D, D], float64, is what becomes of what step n = 1…T adds (T: of the
@@ -270,6 +290,20 @@ func (a affine) carried() *gotorch.Tensor {
 	for n := 1; n < len(each); n++ {
 		s.Call1("aten::addmm.out", each[n-1], each[n-1], slope,
 			gotorch.Named("beta", c.stay[n]), gotorch.Named("alpha", c.guess[n]), gotorch.Named("out", each[n]))
+	}
+	return all
+}
+
+// carriedByDoubling is carried by log T products of many matrices instead of T of
+// one: after each, a matrix is the product of twice as many M (Hillis and Steele,
+// 1986).
+func (a affine) carriedByDoubling() *gotorch.Tensor {
+	s := a.slope.Session()
+	steps, width := a.shift.Size(0), a.slope.Size(0)
+	all := s.Eye(width).To(gotorch.Float64).Mul(a.tables.stays).Add(a.slope.To(gotorch.Float64).Mul(a.tables.slopes))
+	for done := int64(1); done < steps; done *= 2 {
+		further := all.Narrow(0, done, steps-done).MatMul(all.Narrow(0, 0, steps-done))
+		all = s.Cat(0, all.Narrow(0, 0, done), further)
 	}
 	return all
 }

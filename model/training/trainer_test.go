@@ -165,8 +165,10 @@ func TestParametersThatDivergedAreNotKept(t *testing.T) {
 		breakAt := func(broken *gotorch.Tensor) {
 			tr.session.NoGrad(func() { broken.FillInPlace(math.Inf(-1)) })
 		}
-		breakAt(tr.parameters[1].Tensor.Grad())
-		diverged("gradient of " + tr.parameters[1].Name)
+		if len(tr.graphs) == 0 { // a graph leaves no gradients to look at
+			breakAt(tr.parameters[1].Tensor.Grad())
+			diverged("gradient of " + tr.parameters[1].Name)
+		}
 		breakAt(tr.parameters[3].Tensor)
 		breakAt(tr.parameters[2].Tensor)
 		diverged("parameter " + tr.parameters[2].Name)
