@@ -29,9 +29,8 @@ func unescape(text string) string {
 	var out strings.Builder
 	out.WriteString(pieces[0])
 	for _, piece := range pieces[1:] {
-		if digits, base, behind := numericReference(piece); digits != "" {
-			out.WriteString(character(digits, base))
-			out.WriteString(behind)
+		if number, ok := strings.CutPrefix(piece, "#"); ok {
+			out.WriteString(unescapeNumber(number))
 			continue
 		}
 		out.WriteString(html.UnescapeString("&" + piece))
@@ -39,12 +38,17 @@ func unescape(text string) string {
 	return out.String()
 }
 
-// numericReference takes the number apart that a text behind an ampersand begins with, if it does.
-func numericReference(text string) (digits string, base int, behind string) {
-	text, ok := strings.CutPrefix(text, "#")
-	if !ok {
-		return "", 0, ""
+// unescapeNumber replaces the number at the beginning of a text that stood behind "&#".
+func unescapeNumber(text string) string {
+	digits, base, behind := numericReference(text)
+	if digits == "" {
+		return "&#" + text
 	}
+	return character(digits, base) + behind
+}
+
+// numericReference takes a number apart from what is behind it; digits are empty where there is none.
+func numericReference(text string) (digits string, base int, behind string) {
 	base, isDigit := 10, isDecimal
 	if strings.HasPrefix(text, "x") || strings.HasPrefix(text, "X") {
 		text, base, isDigit = text[1:], 16, isHex

@@ -8,9 +8,9 @@ import (
 
 // Config is the shape of a model, as config.json has it.
 type Config struct {
-	Projection int // width of the shared space
-	Text       TextConfig
-	Vision     VisionConfig
+	Projection int          `json:"projection_dim"` // width of the shared space
+	Text       TextConfig   `json:"text_config"`
+	Vision     VisionConfig `json:"vision_config"`
 }
 
 // EncoderConfig is what the two transformers have in common.
@@ -80,13 +80,11 @@ func defaultConfig() Config {
 func ReadConfig(files Files) (Config, error) {
 	config := defaultConfig()
 	file := struct {
+		*Config
 		ModelType        *string         `json:"model_type"`
-		Projection       *int            `json:"projection_dim"`
-		Text             any             `json:"text_config"`
-		Vision           any             `json:"vision_config"`
 		TextOverriding   json.RawMessage `json:"text_config_dict"`
 		VisionOverriding json.RawMessage `json:"vision_config_dict"`
-	}{Projection: &config.Projection, Text: &config.Text, Vision: &config.Vision}
+	}{Config: &config}
 	if err := files.decode(configName, maxSettingsSize, &file); err != nil {
 		return Config{}, err
 	}

@@ -117,14 +117,20 @@ func resizeRows(dst, src []byte, width int, columns []taps) []byte {
 func (t taps) sum(row []byte) (red, green, blue byte) {
 	r, g, b := int32(one/2), int32(one/2), int32(one/2)
 	pixels := row[channels*t.first:][:channels*len(t.weights)]
-	for _, weight := range t.weights {
-		r += weight * int32(pixels[0])
-		g += weight * int32(pixels[1])
-		b += weight * int32(pixels[2])
-		pixels = pixels[channels:]
+	for i, weight := range t.weights {
+		pixel := (*[channels]byte)(pixels[channels*i:])
+		r += weight * int32(pixel[0])
+		g += weight * int32(pixel[1])
+		b += weight * int32(pixel[2])
 	}
 	return level(r), level(g), level(b)
 }
 
 // level is the level of a sum, which at edges overshoots.
-func level(sum int32) byte { return byte(min(max(sum>>fractionBits, 0), 255)) }
+func level(sum int32) byte {
+	level := sum >> fractionBits
+	if uint32(level) <= 255 {
+		return byte(level)
+	}
+	return byte(^(level >> 31)) // 0 below, 255 above
+}

@@ -20,7 +20,7 @@ var contractions = []string{"'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'ſ"} 
 //
 //	<|startoftext|> | <|endoftext|> | 's | 't | 're | 've | 'm | 'll | 'd | \p{L}+ | \p{N} | [^\s\p{L}\p{N}]+
 func nextWord(text string) (word, rest string) {
-	text = strings.TrimLeftFunc(text, unicode.IsSpace)
+	text = strings.TrimLeftFunc(text, isGap)
 	n := wordLength(text)
 	return text[:n], text[n:]
 }
@@ -46,8 +46,12 @@ func wordLength(text string) int {
 	return runLength(text, isSign)
 }
 
-// isSign is true for what is neither letter nor number nor white space.
-func isSign(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsSpace(r) }
+// isSign is true for what is neither letter nor number nor gap.
+func isSign(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !isGap(r) }
+
+// isGap is true for what no word has: white space, and a Greek mark that counts as a letter to the reference's last
+// alternative, which ignores case, but to none before it.
+func isGap(r rune) bool { return unicode.IsSpace(r) || r == '\u0345' }
 
 // runLength is how many bytes of the text's beginning are characters of a kind.
 func runLength(text string, of func(rune) bool) int {
