@@ -3,7 +3,9 @@ package clip
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"sync"
 )
@@ -95,8 +97,12 @@ func ReadPreprocess(files Files) (Preprocess, error) {
 		Mean      *[]float64 `json:"image_mean"`
 		Std       *[]float64 `json:"image_std"`
 	}{&p.Resize, &p.Size, &resample, &p.Crop, &p.CropSize, &p.Rescale, &p.Factor, &p.Normalize, &mean, &std}
-	if err := files.decode(preprocessName, maxSettingsSize, &file); err != nil {
-		return Preprocess{}, fmt.Errorf("%w (it says how pictures are cut and scaled; take it from where the weights are from)", err)
+	err := files.decode(preprocessName, maxSettingsSize, &file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Preprocess{}, fmt.Errorf("%w (it says how pictures are cut and scaled: take it from where the weights are from)", err)
+	}
+	if err != nil {
+		return Preprocess{}, err
 	}
 	if resample != bicubic || len(mean) != channels || len(std) != channels {
 		return Preprocess{}, fmt.Errorf("%s: resample is %d and image_mean and image_std have %d and %d values: want %d (bicubic), and %d values each",
