@@ -114,7 +114,7 @@ func (s *Store) Dir() string { return s.dir }
 
 // StateDir is the directory of what belongs to this machine and is never
 // shared. In it, the names stat, stat.lock, gc.lock, marks.lock, locks and leases are
-// this package's; runs, logs, checkpoints and the like are other packages'.
+// this package's; runs, logs, checkpoints, memo and the like are other packages'.
 func (s *Store) StateDir() string { return s.path("state") }
 
 func (s *Store) path(parts ...string) string {

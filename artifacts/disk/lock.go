@@ -53,6 +53,18 @@ func tryLock(path string, mode lockMode) (*fileLock, error) {
 	}
 }
 
+// HoldFile opens the file at path, which is made where it is absent, for one
+// caller alone: until that caller closes it, or removes and closes it, or its
+// process dies. It is nil when somebody else holds it. Another user's file may
+// be open for reading only.
+func HoldFile(path string) (*os.File, error) {
+	l, err := tryLock(path, exclusive)
+	if l == nil {
+		return nil, err
+	}
+	return l.f, nil
+}
+
 func flock(f *os.File, how int) error {
 	for {
 		err := unix.Flock(int(f.Fd()), how)
