@@ -28,7 +28,7 @@ type Memo interface {
 
 // A MemoKey is the SHA-256 of everything that one row depends on beside what
 // all rows of its memo do.
-type MemoKey [sha256.Size]byte
+type MemoKey = [sha256.Size]byte
 
 // MemoKeyOf is the key of a row that depends on these parts, in this order.
 func MemoKeyOf(parts ...[]byte) MemoKey {
