@@ -29,12 +29,21 @@ const ManifestFormat = 1
 // A Manifest records what one execution of a stage produced: everything that
 // a later run needs to reuse it, and to say why it may or may not.
 type Manifest struct {
-	Format     int               `json:"format"`
-	Key        Key               `json:"key"`
-	Request    Request           `json:"request"` // what the key was made of
-	Outputs    map[string]Output `json:"outputs"`
-	Report     []Count           `json:"report,omitempty"` // what the stage counted, in its order
-	Provenance Provenance        `json:"provenance"`
+	Format  int               `json:"format"`
+	Key     Key               `json:"key"`
+	Request Request           `json:"request"` // what the key was made of
+	Outputs map[string]Output `json:"outputs"`
+	Report  []Count           `json:"report,omitempty"` // what the stage counted, in its order
+
+	// Incomplete says what is missing of a result that serves until a better one
+	// comes: some rows failed in a way that may pass. It is empty for others.
+	Incomplete string `json:"incomplete,omitempty"`
+
+	// Memos are the keys of the results that hold what was computed of single
+	// rows (see package memo). They are as much in use as the result is.
+	Memos []Key `json:"memos,omitempty"`
+
+	Provenance Provenance `json:"provenance"`
 }
 
 // A Count is one number that a stage reports beside its outputs, such as the

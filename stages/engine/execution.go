@@ -27,12 +27,13 @@ type execution struct {
 	workspace string
 	log       *os.File
 	env       *stages.Env
+	memos     memos
 	manifest  artifacts.Manifest
 }
 
 func (t *task) prepare(ctx context.Context) (x *execution, err error) {
 	store := t.run.engine.config.Store
-	x = &execution{task: t}
+	x = &execution{task: t, memos: memos{task: t}}
 	defer func() {
 		if err != nil {
 			x.close()
@@ -74,6 +75,7 @@ func (t *task) environment(x *execution) *stages.Env {
 			emit(dag.Event{Type: dag.StageProgress, Done: done, Total: total, Unit: unit})
 		},
 		OnMetrics: func(values map[string]any) { emit(dag.Event{Type: dag.StageMetrics, Fields: values}) },
+		OpenMemo:  x.memos.Open,
 	}
 }
 
@@ -131,7 +133,8 @@ func (x *execution) perform(ctx context.Context) error {
 	}
 	x.manifest = artifacts.Manifest{
 		Format: artifacts.ManifestFormat, Key: x.task.key, Request: x.task.request,
-		Outputs: map[string]artifacts.Output{}, Report: x.env.Report(),
+		Outputs: map[string]artifacts.Output{}, Report: x.env.Report(), Memos: x.memos.keys(),
+		Incomplete: x.env.IncompleteReason(),
 		Provenance: artifacts.Provenance{
 			Pipeline: config.Pipeline, Stage: x.task.spec.Name, Run: x.task.run.id,
 			User: config.User, Host: config.Host,
@@ -235,6 +238,7 @@ func fileType(mode fs.FileMode) string {
 }
 
 func (x *execution) close() {
+	x.memos.seal()
 	if x.log != nil {
 		x.log.Close()
 	}
