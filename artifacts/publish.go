@@ -15,7 +15,8 @@ import (
 //
 // A result that differs from the one that stands, as two devices may produce,
 // is kept beside it (see Alternatives). One that stands but lacks a part is
-// no result, and is replaced.
+// no result, and is replaced. So is one that is incomplete, by a complete one;
+// an incomplete one is kept neither in place of another nor beside it.
 func Publish(ctx context.Context, s Store, m Manifest) (Manifest, error) {
 	blob, err := store(ctx, s, m)
 	if err != nil {
@@ -35,7 +36,12 @@ func Publish(ctx context.Context, s Store, m Manifest) (Manifest, error) {
 		return m, nil
 	case err != nil:
 		return Manifest{}, err
-	case standing.sameOutputs(m):
+	case standing.Incomplete != "" && m.Incomplete == "":
+		if err := s.PutAction(ctx, m.Key, action, true); err != nil {
+			return Manifest{}, fmt.Errorf("publishing result %s in place of an incomplete one: %w", m.Key.Short(), err)
+		}
+		return m, nil
+	case standing.sameOutputs(m) || m.Incomplete != "":
 		return standing, nil
 	}
 	if err := keepAlternative(ctx, s, m, blob); err != nil {

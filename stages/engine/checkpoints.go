@@ -17,8 +17,9 @@ import (
 // after it was killed. It goes by the key, and only who has the turn at the key
 // touches it. For a checkpoint to be valid, what was computed into it must have
 // been computed from what the key names, so it goes when an input file changed
-// under the stage. It goes when the stage has ended well, too, and before a
-// stage runs that is to run whatever the cache holds.
+// under the stage. It goes when the stage has ended well, too, before a stage
+// runs that is to run whatever the cache holds, and before one is entered again
+// if it is older than the result that stands.
 func checkpoints(stateDir string) string { return filepath.Join(stateDir, "checkpoints") }
 
 func (t *task) checkpoint() string {
@@ -30,6 +31,25 @@ func (t *task) discardCheckpoint() error {
 		return fmt.Errorf("discarding the stage's checkpoint: %w", err)
 	}
 	return nil
+}
+
+// discardUselessCheckpoint discards the checkpoint that the stage must not go on
+// from. A stage that is entered again goes on where an earlier such entry was
+// killed, but not where somebody stopped who was on the way to the result that
+// stands, from elsewhere by now: it would find everything done.
+func (t *task) discardUselessCheckpoint() error {
+	if t.anyway() != "" {
+		return t.discardCheckpoint()
+	}
+	if t.stands == nil {
+		return nil
+	}
+	p := t.stands.Provenance
+	written, err := lastWritten(t.checkpoint())
+	if err != nil || written.After(p.Started.Add(time.Duration(p.Seconds*float64(time.Second)))) {
+		return err
+	}
+	return t.discardCheckpoint()
 }
 
 // RemoveCheckpoints removes the checkpoints in which nothing was written since

@@ -193,9 +193,14 @@ func (w *world) engine() *engine.Engine {
 
 func (w *world) engineOf(specs []stages.Spec) *engine.Engine {
 	w.t.Helper()
+	return w.engineWith(func(*engine.Config) {}, specs)
+}
+
+func (w *world) engineWith(change func(*engine.Config), specs []stages.Spec) *engine.Engine {
+	w.t.Helper()
 	store := w.store()
 	w.runs = map[string]int{}
-	e, err := engine.New(engine.Config{
+	config := engine.Config{
 		Pipeline: "toy", Path: filepath.Join(w.project, "toy.toml"), Out: filepath.Join(w.project, "out", "toy"),
 		Store: store, Clock: time.Now,
 		LookupEnv: func(name string) (string, bool) {
@@ -205,7 +210,9 @@ func (w *world) engineOf(specs []stages.Spec) *engine.Engine {
 			}
 			return "", counting
 		},
-	}, specs)
+	}
+	change(&config)
+	e, err := engine.New(config, specs)
 	if err != nil {
 		w.t.Fatal(err)
 	}

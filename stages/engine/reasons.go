@@ -5,10 +5,20 @@ import (
 	"errors"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/stages"
 )
 
 // hitReason says why a stage need not run.
-func (e *Engine) hitReason(ctx context.Context, stage string, key artifacts.Key, request artifacts.Request) string {
+func (e *Engine) hitReason(ctx context.Context, stage string, request artifacts.Request, hit artifacts.Manifest) string {
+	reason := e.known(ctx, stage, request, hit.Key)
+	if hit.Incomplete != "" {
+		reason += "; " + incomplete(hit)
+	}
+	return reason
+}
+
+// known says since when there is a result under a key.
+func (e *Engine) known(ctx context.Context, stage string, request artifacts.Request, key artifacts.Key) string {
 	last, ok := e.history.Stages[stage]
 	switch {
 	case !ok:
@@ -21,6 +31,23 @@ func (e *Engine) hitReason(ctx context.Context, stage string, key artifacts.Key,
 	}
 	return "computed before"
 }
+
+// again says why a stage is entered although its result is there; it is empty
+// for one that is not. A run that may ask nobody takes what there is.
+func (e *Engine) again(spec stages.Spec, standing artifacts.Manifest) string {
+	if e.config.Offline {
+		return ""
+	}
+	if r, ok := spec.Stage.(stages.Revalidator); ok && r.Revalidates() != "" {
+		return r.Revalidates()
+	}
+	if standing.Incomplete != "" {
+		return incomplete(standing)
+	}
+	return ""
+}
+
+func incomplete(m artifacts.Manifest) string { return "incomplete: " + m.Incomplete }
 
 // missReason says why a stage has to run.
 func (e *Engine) missReason(ctx context.Context, stage string, key artifacts.Key, request artifacts.Request, miss error) string {

@@ -96,13 +96,17 @@ func (e *Engine) stageStatus(ctx context.Context, spec stages.Spec, forced bool,
 	}
 	manifest, miss := artifacts.Lookup(ctx, e.config.Store, report.Key)
 	if miss == nil {
-		miss = complete(spec, manifest)
+		miss = fits(spec, manifest)
 	}
 	if miss != nil {
 		report.State, report.Reason = StateStale, e.missReason(ctx, spec.Name, report.Key, req, miss)
 		return report, nil, nil
 	}
-	report.State, report.Reason, report.Report = StateFresh, e.hitReason(ctx, spec.Name, report.Key, req), manifest.Report
+	if reason := e.again(spec, manifest); reason != "" {
+		report.State, report.Reason = StateStale, reason
+		return report, nil, nil
+	}
+	report.State, report.Reason, report.Report = StateFresh, e.hitReason(ctx, spec.Name, req, manifest), manifest.Report
 	report.Outputs = map[string]OutputReport{}
 	for name, output := range manifest.Outputs {
 		report.Outputs[name] = OutputReport{

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,42 +20,64 @@ type task struct {
 	sources map[string]resolvedSource
 	request artifacts.Request
 	key     artifacts.Key
-	unlock  func() // the turn at the key, held until the stage has ended
+	unlock  func()              // the turn at the key, held until the stage has ended
+	stands  *artifacts.Manifest // the result that this task is to replace, if it is entered again
 }
 
 // Reuse makes the key and looks it up. On a miss it waits until nobody else,
 // of this run or another process, computes the same, and looks again; from then
-// on this task is the one that computes it.
+// on this task is the one that computes it. So it is with a hit that is to be
+// had again (see Engine.again).
 func (t *task) Reuse(ctx context.Context) (dag.Outcome, bool, error) {
-	var err error
-	emit := t.run.emitter.Stage(t.spec.Name, t.spec.Kind)
-	downloading := func(done, total int64) {
-		emit(dag.Event{Type: dag.StageProgress, Done: done, Total: total, Unit: "bytes"})
-	}
-	if t.sources, err = t.run.sources.resolve(ctx, t.spec, downloading); err != nil {
-		return dag.Outcome{}, false, err
-	}
-	if t.request, err = request(t.spec, t.run.known(t.spec), t.sources); err != nil {
-		return dag.Outcome{}, false, err
-	}
-	if t.key, err = t.request.Key(); err != nil {
+	if err := t.identify(ctx); err != nil {
 		return dag.Outcome{}, false, err
 	}
 	if reason := t.anyway(); reason != "" {
 		return dag.Outcome{Reason: reason}, false, t.takeTurn(ctx)
 	}
 	manifest, miss := t.lookup(ctx)
-	if miss == nil {
-		return t.reused(ctx, manifest, t.run.engine.hitReason(ctx, t.spec.Name, t.key, t.request))
+	if miss == nil && t.again(manifest) == "" {
+		return t.reused(ctx, manifest, t.run.engine.hitReason(ctx, t.spec.Name, t.request, manifest))
 	}
 	if err := t.takeTurn(ctx); err != nil {
 		return dag.Outcome{}, false, err
 	}
-	if manifest, again := t.lookup(ctx); again == nil {
-		t.Release()
-		return t.reused(ctx, manifest, "computed by another run meanwhile")
+	standing, missAgain := t.lookup(ctx)
+	if missAgain != nil {
+		miss = cmp.Or(miss, missAgain) // the first says more: what was corrupt is absent by now
+		return dag.Outcome{Reason: t.run.engine.missReason(ctx, t.spec.Name, t.key, t.request, miss)}, false, nil
 	}
-	return dag.Outcome{Reason: t.run.engine.missReason(ctx, t.spec.Name, t.key, t.request, miss)}, false, nil
+	if reason := t.again(standing); reason != "" && standing.Provenance.Run == manifest.Provenance.Run {
+		t.stands = &standing
+		return dag.Outcome{Reason: reason}, false, nil
+	}
+	t.Release()
+	return t.reused(ctx, standing, "computed by another run meanwhile")
+}
+
+// identify makes the key of what the stage reads.
+func (t *task) identify(ctx context.Context) (err error) {
+	emit := t.run.emitter.Stage(t.spec.Name, t.spec.Kind)
+	downloading := func(done, total int64) {
+		emit(dag.Event{Type: dag.StageProgress, Done: done, Total: total, Unit: "bytes"})
+	}
+	if t.sources, err = t.run.sources.resolve(ctx, t.spec, downloading); err != nil {
+		return err
+	}
+	if t.request, err = request(t.spec, t.run.known(t.spec), t.sources); err != nil {
+		return err
+	}
+	t.key, err = t.request.Key()
+	return err
+}
+
+// again says why the stage is entered although this result is there. What this
+// very run found out is not asked again.
+func (t *task) again(manifest artifacts.Manifest) string {
+	if manifest.Provenance.Run == t.run.id {
+		return ""
+	}
+	return t.run.engine.again(t.spec, manifest)
 }
 
 // anyway says why the stage runs whatever the cache holds; it is empty for one
@@ -84,12 +107,12 @@ func (t *task) lookup(ctx context.Context) (artifacts.Manifest, error) {
 	if err != nil {
 		return manifest, err
 	}
-	return manifest, complete(t.spec, manifest)
+	return manifest, fits(t.spec, manifest)
 }
 
-// complete says whether a manifest has the outputs that the stage declares and
-// no others: any other entry was not written by this stage.
-func complete(spec stages.Spec, manifest artifacts.Manifest) error {
+// fits says whether a manifest has the outputs that the stage declares and no
+// others: any other entry was not written by this stage.
+func fits(spec stages.Spec, manifest artifacts.Manifest) error {
 	ports := spec.Stage.Outputs()
 	for _, port := range ports {
 		output, ok := manifest.Outputs[port.Name]
@@ -107,6 +130,10 @@ func complete(spec stages.Spec, manifest artifacts.Manifest) error {
 }
 
 func (t *task) reused(ctx context.Context, manifest artifacts.Manifest, reason string) (dag.Outcome, bool, error) {
+	for _, key := range manifest.Memos {
+		// A use, so that gc leaves the rows alone as long as the result is used.
+		_, _ = t.run.engine.config.Store.GetAction(ctx, key)
+	}
 	outcome, err := t.settle(ctx, manifest, true)
 	outcome.State, outcome.Reason = dag.Cached, reason
 	return outcome, true, err
@@ -140,8 +167,8 @@ func (t *task) note(message string) {
 
 // Execute runs the stage in a directory of its own and records its result.
 func (t *task) Execute(ctx context.Context, attempt int) (dag.Outcome, error) {
-	if attempt == 1 && t.anyway() != "" {
-		if err := t.discardCheckpoint(); err != nil {
+	if attempt == 1 {
+		if err := t.discardUselessCheckpoint(); err != nil {
 			return dag.Outcome{}, err
 		}
 	}
@@ -172,6 +199,9 @@ func (t *task) Execute(ctx context.Context, attempt int) (dag.Outcome, error) {
 	if err := t.discardCheckpoint(); err != nil {
 		return dag.Outcome{}, err
 	}
+	if stands.Incomplete != "" {
+		t.note(fmt.Sprintf("stage %s is incomplete: %s; the next run enters it again", t.spec.Name, stands.Incomplete))
+	}
 	return t.settle(ctx, stands, !t.spec.Options.NoCache)
 }
 
@@ -188,14 +218,15 @@ func (t *task) keepForThisRun(ctx context.Context, manifest artifacts.Manifest, 
 var ErrStore = errors.New("the cache failed")
 
 // publish records the result under its key and returns the one that stands:
-// the first that anybody published, unless this one is forced. That of a stage
-// that is not to be cached stands without being recorded.
+// the first that anybody published, unless this one is forced or is what came of
+// entering the stage again. That of a stage that is not to be cached stands
+// without being recorded.
 func (t *task) publish(ctx context.Context, manifest artifacts.Manifest) (stands artifacts.Manifest, err error) {
 	store := t.run.engine.config.Store
 	switch {
 	case t.spec.Options.NoCache:
 		return manifest, nil
-	case t.force:
+	case t.force || t.stands != nil:
 		stands, err = manifest, artifacts.Replace(ctx, store, manifest)
 	default:
 		stands, err = artifacts.Publish(ctx, store, manifest)
