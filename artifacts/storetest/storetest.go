@@ -51,6 +51,7 @@ func Run(t *testing.T, open func(t *testing.T) artifacts.Store) {
 		{"PublishWithoutOutput", publishWithoutOutput},
 		{"Alternatives", alternatives},
 		{"PublishOverUnusable", publishOverUnusable},
+		{"PublishOverIncomplete", publishOverIncomplete},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
 	}
@@ -502,5 +503,34 @@ func publishOverUnusable(t *testing.T, s artifacts.Store) {
 		if _, err := artifacts.Lookup(ctx, s, m.Key); err != nil {
 			t.Errorf("%s: Lookup after Publish: %v", name, err)
 		}
+	}
+}
+
+// A complete result takes the place of an incomplete one, and no other of it.
+func publishOverIncomplete(t *testing.T, s artifacts.Store) {
+	result := func(incomplete, bytes string) artifacts.Manifest {
+		m := Manifest(t, s, 5, map[string][]byte{"table": []byte(bytes)})
+		m.Incomplete = incomplete
+		return m
+	}
+	for _, step := range []struct {
+		publish artifacts.Manifest
+		stands  string
+	}{
+		{result("3 rows failed", "few rows"), "3 rows failed"},
+		{result("1 row failed", "more rows"), "3 rows failed"},
+		{result("", "few rows"), ""},
+		{result("2 rows failed", "few rows"), ""},
+		{result("4 rows failed", "fewer rows"), ""},
+	} {
+		if got := publish(t, s, step.publish); got.Incomplete != step.stands {
+			t.Errorf("%q published: %q stands, want %q", step.publish.Incomplete, got.Incomplete, step.stands)
+		}
+		if got, err := artifacts.Lookup(ctx, s, step.publish.Key); err != nil || got.Incomplete != step.stands {
+			t.Errorf("%q published: Lookup says %q, %v, want %q", step.publish.Incomplete, got.Incomplete, err, step.stands)
+		}
+	}
+	if others, err := artifacts.Alternatives(ctx, s, result("", "").Key); err != nil || len(others) != 0 {
+		t.Errorf("kept beside it: %v, %v", others, err)
 	}
 }
