@@ -266,7 +266,7 @@ func TestVerifyFindsAndRepairs(t *testing.T) {
 		}
 		all = append(all, m)
 	}
-	if r, err := s.Verify(ctx, false, nil); err != nil || r.Blobs != 6 || r.Actions != 3 || len(r.Problems) != 0 {
+	if r, err := s.Verify(ctx, VerifyOptions{}); err != nil || r.Blobs != 6 || r.Actions != 3 || len(r.Problems) != 0 {
 		t.Errorf("of a sound store: %+v, %v", r, err)
 	}
 	// A disk that forgets does not tell stat: forge what is remembered.
@@ -289,19 +289,19 @@ func TestVerifyFindsAndRepairs(t *testing.T) {
 	}
 
 	var last int64
-	r, err := s.Verify(ctx, false, func(done, total int64) {
+	r, err := s.Verify(ctx, VerifyOptions{Progress: func(done, total int64) {
 		if done < last || done > total {
 			t.Errorf("progress %d of %d after %d", done, total, last)
 		}
 		last = done
-	})
+	}})
 	if err != nil || len(r.Problems) != 3 || last != r.Bytes {
 		t.Errorf("report %+v, %v, want three problems; progress ended at %d", r, err, last)
 	}
 	if _, err := artifacts.Lookup(ctx, s, keys[0]); err == nil {
 		t.Error("what Verify found corrupt is still trusted")
 	}
-	r, err = s.Verify(ctx, true, nil)
+	r, err = s.Verify(ctx, VerifyOptions{Repair: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,7 +310,7 @@ func TestVerifyFindsAndRepairs(t *testing.T) {
 			t.Errorf("not repaired: %+v", p)
 		}
 	}
-	if r, err := s.Verify(ctx, true, nil); err != nil || len(r.Problems) != 0 {
+	if r, err := s.Verify(ctx, VerifyOptions{Repair: true}); err != nil || len(r.Problems) != 0 {
 		t.Errorf("after the repair: %+v, %v", r, err)
 	}
 	for _, k := range keys {

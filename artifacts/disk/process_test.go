@@ -525,7 +525,7 @@ func TestKilledWritersLeaveNothingHalf(t *testing.T) {
 		p.line()
 		time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond) // a random moment
 		p.kill()
-		report, err := s.Verify(ctx, false, nil)
+		report, err := s.Verify(ctx, VerifyOptions{})
 		if err != nil || len(report.Problems) > 0 {
 			t.Errorf("round %d: %v, %v", round, report.Problems, err)
 		}

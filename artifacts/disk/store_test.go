@@ -284,7 +284,7 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 // checkWhole checks that all that is visible is whole.
 func checkWhole(t *testing.T, s *Store, dir string, size int) {
 	t.Helper()
-	report, err := s.Verify(ctx, false, nil)
+	report, err := s.Verify(ctx, VerifyOptions{})
 	if err != nil || len(report.Problems) > 0 {
 		t.Errorf("the store: %+v, %v", report.Problems, err)
 	}

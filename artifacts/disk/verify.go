@@ -26,18 +26,33 @@ type Problem struct {
 	Repaired bool   `json:"repaired"`
 }
 
+// VerifyOptions are the choices of Verify. The zero value only looks.
+type VerifyOptions struct {
+	// Repair moves corrupt blobs to quarantine and removes actions that lack a
+	// blob: both are misses then, and computed again.
+	Repair bool
+
+	// Mend may put a whole action in the place of a broken one, which is then
+	// not removed, and says whether it did. nil: nothing can be mended.
+	Mend func(ctx context.Context, k artifacts.Key) (mended bool, err error)
+
+	// Progress is called after each blob with the bytes done and those in all.
+	// It may be nil.
+	Progress func(done, total int64)
+}
+
 // Verify hashes every blob again, whatever is remembered of it, and checks
-// that every action can be read and has all of its blobs. With repair, corrupt
-// blobs go to quarantine and actions that lack a blob are removed: both are
-// misses then, and computed again. progress, which may be nil, is called after
-// each blob with the bytes done and those in all.
-func (s *Store) Verify(ctx context.Context, repair bool, progress func(done, total int64)) (VerifyReport, error) {
+// that every action can be read and has all of its blobs.
+func (s *Store) Verify(ctx context.Context, opts VerifyOptions) (VerifyReport, error) {
 	blobs, err := s.listBlobs(ctx)
 	if err != nil {
 		return VerifyReport{}, fmt.Errorf("verifying: %w", err)
 	}
-	if progress == nil {
-		progress = func(int64, int64) {}
+	if opts.Progress == nil {
+		opts.Progress = func(int64, int64) {}
+	}
+	if opts.Mend == nil {
+		opts.Mend = func(context.Context, artifacts.Key) (bool, error) { return false, nil }
 	}
 	var total int64
 	for _, b := range blobs {
@@ -45,16 +60,16 @@ func (s *Store) Verify(ctx context.Context, repair bool, progress func(done, tot
 	}
 	var report VerifyReport
 	for _, hex := range slices.Sorted(maps.Keys(blobs)) {
-		problem, err := s.verifyBlob(ctx, hex, repair)
+		problem, err := s.verifyBlob(ctx, hex, opts.Repair)
 		if err != nil {
 			return report, fmt.Errorf("verifying blob %s: %w", hex, err)
 		}
 		report.Problems = append(report.Problems, problem...)
 		report.Blobs++
 		report.Bytes += blobs[hex].size
-		progress(report.Bytes, total)
+		opts.Progress(report.Bytes, total)
 	}
-	err = s.verifyActions(ctx, repair, &report)
+	err = s.verifyActions(ctx, opts, &report)
 	return report, err
 }
 
@@ -87,7 +102,7 @@ func (s *Store) verifyBlob(ctx context.Context, hex string, repair bool) ([]Prob
 	return []Problem{p}, ctx.Err()
 }
 
-func (s *Store) verifyActions(ctx context.Context, repair bool, report *VerifyReport) error {
+func (s *Store) verifyActions(ctx context.Context, opts VerifyOptions, report *VerifyReport) error {
 	return eachFile(ctx, s.path("ac"), func(name string, info fs.FileInfo) error {
 		report.Actions++
 		why := s.verifyAction(ctx, artifacts.Key(name))
@@ -98,8 +113,8 @@ func (s *Store) verifyActions(ctx context.Context, repair bool, report *VerifyRe
 			return err
 		}
 		p := Problem{Name: name, Error: why.Error()}
-		if repair {
-			p.Repaired = s.removeUnused(ctx, artifacts.Key(name), info) == nil
+		if opts.Repair {
+			p.Repaired = s.repairAction(ctx, artifacts.Key(name), info, opts.Mend) == nil
 		}
 		report.Problems = append(report.Problems, p)
 		return nil
@@ -128,6 +143,14 @@ func (s *Store) verifyAction(ctx context.Context, k artifacts.Key) error {
 		}
 	}
 	return nil
+}
+
+// repairAction mends a broken action or removes it.
+func (s *Store) repairAction(ctx context.Context, k artifacts.Key, seen fs.FileInfo, mend func(context.Context, artifacts.Key) (bool, error)) error {
+	if mended, err := mend(ctx, k); mended || err != nil {
+		return err
+	}
+	return s.removeUnused(ctx, k, seen)
 }
 
 // removeUnused removes a broken action, unless a whole one took its place.
