@@ -11,7 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/artifacts/memo"
 	"github.com/prismflow/prismflow/stages/engine"
 )
 
@@ -132,7 +134,7 @@ func newCacheVerifyCommand(s *streams) *cobra.Command {
 		Short: "Hash everything in the cache again",
 		Long: `Verify hashes every blob again and checks that every result has all of its
 blobs. With --repair what is broken is taken out, to be computed again when it
-is next needed. The exit code is 3 when something is broken and stays so.`,
+is next needed; of the rows that stages remember only those that are broken. The exit code is 3 when something is broken and stays so.`,
 		Example: "  prismflow cache verify\n  prismflow cache verify --repair",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runCacheVerify(cmd.Context(), o, repair, s) },
@@ -149,7 +151,8 @@ func runCacheVerify(ctx context.Context, o cacheOptions, repair bool, s *streams
 	}
 	defer store.Close()
 	report := cacheVerifyReport{Format: 1, OK: true}
-	if report.VerifyReport, err = store.Verify(ctx, repair, nil); err != nil {
+	mend := func(ctx context.Context, key artifacts.Key) (bool, error) { return memo.Mend(ctx, store, key) }
+	if report.VerifyReport, err = store.Verify(ctx, disk.VerifyOptions{Repair: repair, Mend: mend}); err != nil {
 		return cacheError{fmt.Errorf("verifying the cache %s: %w", store.Dir(), err)}
 	}
 	if report.Problems == nil {
@@ -202,6 +205,7 @@ type gcReport struct {
 	disk.GCReport
 	Records     int           `json:"records"`     // of past runs, removed with --max-age
 	Checkpoints int           `json:"checkpoints"` // of trainings that nobody took up again, likewise
+	Journals    int           `json:"journals"`    // of rows that a killed process computed, likewise
 	Runs        []leaseReport `json:"runs_in_progress"`
 }
 
@@ -213,7 +217,7 @@ func newCacheGCCommand(s *streams) *cobra.Command {
 		Long: `Gc removes results that were not used for longer than --max-age, and those used
 longest ago until the rest is no larger than --max-size; without either only
 what no result refers to. With --max-age, records and checkpoints of runs that
-are older go as well. What a run in progress needs always stays, and so do files
+are older go as well, and rows that a killed run left. What a run in progress needs always stays, and so do files
 downloaded from URLs that were used within --max-age (30 days if it is not set).`,
 		Example: "  prismflow cache gc --max-size 20GiB\n  prismflow cache gc --max-age 30d --dry-run",
 		Args:    cobra.NoArgs,
@@ -279,7 +283,10 @@ func (r *gcReport) collect(ctx context.Context, store *disk.Store, options disk.
 	if r.Records, err = engine.RemoveRecords(store, before); err != nil {
 		return err
 	}
-	r.Checkpoints, err = engine.RemoveCheckpoints(ctx, store, before)
+	if r.Checkpoints, err = engine.RemoveCheckpoints(ctx, store, before); err != nil {
+		return err
+	}
+	r.Journals, err = memo.RemoveJournals(store.StateDir(), before)
 	return err
 }
 
@@ -290,8 +297,9 @@ func writeGC(to stream, report gcReport) {
 	}
 	to.printf("%s %s, %s (%s), %s\n", verb, count(report.Actions, "result"), count(report.Blobs, "blob"),
 		byteSize(report.Bytes), count(report.Temps, "unfinished file"))
-	if report.Records+report.Checkpoints > 0 {
-		to.printf("removed %s of runs, %s\n", count(report.Records, "record"), count(report.Checkpoints, "checkpoint"))
+	if report.Records+report.Checkpoints+report.Journals > 0 {
+		to.printf("removed %s of runs, %s, %s of rows\n",
+			count(report.Records, "record"), count(report.Checkpoints, "checkpoint"), count(report.Journals, "journal"))
 	}
 	to.printf("%s, %s (%s) stay\n", count(report.KeptActions, "result"), count(report.KeptBlobs, "blob"), byteSize(report.KeptBytes))
 	for _, run := range report.Runs {

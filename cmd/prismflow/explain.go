@@ -158,6 +158,9 @@ func writeManifest(to stream, m artifacts.Manifest) {
 		}
 	}
 	to.printf("  with       %s\n", strings.Join(on, ", "))
+	if m.Incomplete != "" {
+		to.printf("  incomplete %s\n", m.Incomplete)
+	}
 	for _, name := range slices.Sorted(maps.Keys(m.Outputs)) {
 		output := m.Outputs[name]
 		size := byteSize(output.Bytes)
