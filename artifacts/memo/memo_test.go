@@ -82,6 +82,17 @@ func keyOf(i int) Key { return Key{byte(i), byte(i >> 8), byte(i >> 16)} }
 // however small its segments are.
 func TestLikeAMap(t *testing.T) {
 	parent := t.TempDir()
+	type step struct {
+		what  string
+		key   int
+		value []byte
+	}
+	steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
+		return step{
+			rapid.SampledFrom([]string{"put", "put", "put", "put", "close", "die"}).Draw(t, "what"),
+			rapid.IntRange(0, 5).Draw(t, "key"), rapid.SliceOfN(rapid.Byte(), 0, 90).Draw(t, "value"),
+		}
+	}), 1, 30)
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := os.MkdirTemp(parent, "")
 		if err != nil {
@@ -92,23 +103,21 @@ func TestLikeAMap(t *testing.T) {
 		defer s.Close()
 		options := Options{SegmentBytes: rapid.Int64Range(1, 600).Draw(t, "segment bytes")}
 		want, m := map[Key]string{}, openMemo(t, s, options)
-		t.Repeat(map[string]func(*rapid.T){
-			"put": func(t *rapid.T) {
-				key := keyOf(rapid.IntRange(0, 9).Draw(t, "key"))
-				want[key] = string(rapid.SliceOfN(rapid.Byte(), 0, 90).Draw(t, "value"))
-				put(t, m, key, want[key])
-			},
-			"reopen": func(t *rapid.T) {
+		for _, step := range steps.Draw(t, "steps") {
+			switch step.what {
+			case "put":
+				want[keyOf(step.key)] = string(step.value)
+				put(t, m, keyOf(step.key), string(step.value))
+			case "close":
 				closeMemo(t, m)
 				m = openMemo(t, s, options)
-			},
-			"die": func(t *rapid.T) {
+			case "die":
 				m.release()
 				m = openMemo(t, s, options)
-			},
-			"": func(t *rapid.T) { expect(t, m, want, 10) },
-		})
-		closeMemo(t, m)
+			}
+			expect(t, m, want, 6)
+		}
+		m.release()
 	})
 }
 
