@@ -5,7 +5,7 @@ import (
 	"io"
 )
 
-// An index says where the value of each key is: about 80 bytes of memory a row.
+// An index says where the value of each key is: about 75 bytes of memory a row.
 type index struct {
 	places map[Key]place
 	files  []indexed

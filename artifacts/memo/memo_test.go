@@ -230,3 +230,19 @@ func TestSeveralMemosOfOneScope(t *testing.T) {
 		t.Errorf("journals are left: %v", left)
 	}
 }
+
+// Memos that computed the same rows make one segment.
+func TestEqualSegments(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	one, other := openMemo(t, s, Options{}), openMemo(t, s, Options{})
+	for _, m := range []*Memo{one, other} {
+		put(t, m, keyOf(1), "one")
+	}
+	closeMemo(t, one)
+	closeMemo(t, other)
+	m := openMemo(t, s, Options{})
+	expect(t, m, map[Key]string{keyOf(1): "one"}, 5)
+	if list := listed(t, s, m); len(list) != 1 {
+		t.Errorf("%d segments", len(list))
+	}
+}
