@@ -13,6 +13,9 @@
 // overlap with whatever is done with the lines. Memory is a few blocks and the
 // longest line, which is bounded.
 //
+// Texts reads files in the same way for formats that are not of lines, such as
+// CSV with line breaks in quotes.
+//
 // The package does not parse lines, does not decode any text encoding (it only
 // drops a UTF-8 byte order mark), and does not unpack anything but gzip.
 package lines
