@@ -3,11 +3,11 @@ package amazon
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"strings"
 
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/amazon/pyliteral"
+	"github.com/prismflow/prismflow/stages/catalogue"
 	"github.com/prismflow/prismflow/stages/tables"
 )
 
@@ -50,15 +50,15 @@ type Metadata struct {
 
 // Run reads the source and writes the items.
 func (s *Metadata) Run(ctx context.Context, env *stages.Env) error {
-	kept, err := newSpill(env.Scratch)
+	items, err := catalogue.New(env.Scratch, "items.spill")
 	if err != nil {
 		return err
 	}
-	defer kept.close()
+	defer items.Close()
 	in := newItemReader(ctx, s, env)
 	defer in.lines.Close()
 	for in.next() {
-		if err := kept.add(&in.item); err != nil {
+		if err := items.Add(&in.item); err != nil {
 			return err
 		}
 	}
@@ -69,93 +69,7 @@ func (s *Metadata) Run(ctx context.Context, env *stages.Env) error {
 	env.Count("bad_rows", float64(in.bad.count))
 	env.Count("junk_titles", float64(in.junkTitles))
 	env.Count("unread_prices", float64(in.unreadPrices))
-	return s.write(ctx, env, kept)
-}
-
-// write merges the rows of each item and writes the items in order.
-func (s *Metadata) write(ctx context.Context, env *stages.Env, kept *spill) error {
-	out, err := s.Items.Create()
-	if err != nil {
-		return err
-	}
-	defer out.Abort()
-	var c itemCounts
-	for _, item := range kept.sorted() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		rows, err := kept.rows(item)
-		if err != nil {
-			return err
-		}
-		merged := merge(rows)
-		c.count(&merged, rows)
-		if err := out.Append(merged); err != nil {
-			return err
-		}
-	}
-	c.report(env)
-	return out.Close()
-}
-
-// merge takes each field from the first row that has it.
-func merge(rows []tables.Item) tables.Item {
-	m := rows[0]
-	for _, r := range rows[1:] {
-		for _, text := range []struct{ have, other *string }{
-			{&m.Title, &r.Title}, {&m.Description, &r.Description}, {&m.Brand, &r.Brand}, {&m.ImageURL, &r.ImageURL},
-		} {
-			if *text.have == "" {
-				*text.have = *text.other
-			}
-		}
-		if len(m.Categories) == 0 {
-			m.Categories = r.Categories
-		}
-		if m.Price == nil {
-			m.Price = r.Price
-		}
-	}
-	return m
-}
-
-// itemCounts are what is reported of the items.
-type itemCounts struct {
-	items, duplicates, conflicts                                    int64
-	noTitle, noDescription, noBrand, noCategories, noImage, noPrice int64
-}
-
-func (c *itemCounts) count(item *tables.Item, rows []tables.Item) {
-	c.items++
-	c.duplicates += int64(len(rows) - 1)
-	for _, r := range rows[1:] {
-		if !reflect.DeepEqual(r, rows[0]) {
-			c.conflicts++
-		}
-	}
-	for _, field := range []struct {
-		absent bool
-		count  *int64
-	}{
-		{item.Title == "", &c.noTitle}, {item.Description == "", &c.noDescription}, {item.Brand == "", &c.noBrand},
-		{len(item.Categories) == 0, &c.noCategories}, {item.ImageURL == "", &c.noImage}, {item.Price == nil, &c.noPrice},
-	} {
-		if field.absent {
-			*field.count++
-		}
-	}
-}
-
-func (c *itemCounts) report(env *stages.Env) {
-	env.Count("items", float64(c.items))
-	env.Count("duplicate_rows", float64(c.duplicates))
-	env.Count("differing_duplicate_rows", float64(c.conflicts))
-	env.Count("items_without_title", float64(c.noTitle))
-	env.Count("items_without_description", float64(c.noDescription))
-	env.Count("items_without_brand", float64(c.noBrand))
-	env.Count("items_without_categories", float64(c.noCategories))
-	env.Count("items_without_image_url", float64(c.noImage))
-	env.Count("items_without_price", float64(c.noPrice))
+	return items.Write(ctx, env, s.Items, catalogue.AsMerged)
 }
 
 // An itemReader turns lines into items.

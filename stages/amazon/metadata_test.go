@@ -247,21 +247,10 @@ func FuzzMetadata(f *testing.F) {
 		if r.parse(line) != nil {
 			return
 		}
-		got, err := decodeItem(appendItem(nil, &r.item))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got.Item = r.item.Item
-		if diff := cmp.Diff(r.item, got); diff != "" {
-			t.Fatalf("the scratch file changes an item (-want +got)\n%s", diff)
+		if r.item.Item == "" || junkTitle(r.item.Title) || r.item.Price != nil && !(*r.item.Price >= 0) {
+			t.Fatalf("took %+v", r.item)
 		}
 	})
-}
-
-func FuzzDecodeItem(f *testing.F) {
-	f.Add(appendItem(nil, &tables.Item{Title: "t", Categories: []string{"a", "b"}, Price: dollars(1)}))
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
-	f.Fuzz(func(t *testing.T, b []byte) { _, _ = decodeItem(b) })
 }
 
 // BenchmarkMetadata reads Python dicts like those of the 2014 files, three in

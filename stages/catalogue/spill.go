@@ -1,4 +1,4 @@
-package amazon
+package catalogue
 
 import (
 	"bufio"
@@ -31,8 +31,8 @@ type place struct {
 	length int32
 }
 
-func newSpill(dir string) (*spill, error) {
-	file, err := os.Create(filepath.Join(dir, "items.spill"))
+func newSpill(dir, name string) (*spill, error) {
+	file, err := os.Create(filepath.Join(dir, name))
 	if err != nil {
 		return nil, fmt.Errorf("creating a scratch file: %w", err)
 	}
