@@ -15,6 +15,7 @@ package catalogue
 
 import (
 	"context"
+	"iter"
 	"reflect"
 
 	"github.com/prismflow/prismflow/stages"
@@ -42,11 +43,11 @@ func (c *Catalogue) Add(row *tables.Item) error { return c.spill.add(row) }
 // Items are the ids of the items that have rows, sorted.
 func (c *Catalogue) Items() []string { return c.spill.sorted() }
 
-// Has says whether the item has a row.
-func (c *Catalogue) Has(item string) bool { return len(c.spill.places[item]) > 0 }
+// Count is how many rows an item has.
+func (c *Catalogue) Count(item string) int { return len(c.spill.places[item]) }
 
 // Rows are an item's rows in the order in which they were added.
-func (c *Catalogue) Rows(item string) ([]tables.Item, error) { return c.spill.rows(item) }
+func (c *Catalogue) Rows(item string) iter.Seq2[tables.Item, error] { return c.spill.rows(item) }
 
 // AsMerged, as the last argument of Write, adds nothing to what the rows say.
 func AsMerged(*tables.Item) error { return nil }
@@ -66,7 +67,7 @@ func (c *Catalogue) Write(ctx context.Context, env *stages.Env, to stages.Out[ta
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		rows, err := c.Rows(item)
+		rows, err := c.all(item)
 		if err != nil {
 			return err
 		}
@@ -81,6 +82,17 @@ func (c *Catalogue) Write(ctx context.Context, env *stages.Env, to stages.Out[ta
 	}
 	n.report(env)
 	return out.Close()
+}
+
+func (c *Catalogue) all(item string) ([]tables.Item, error) {
+	rows := make([]tables.Item, 0, c.Count(item))
+	for row, err := range c.Rows(item) {
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
 }
 
 // merge takes each field from the first row that has it.

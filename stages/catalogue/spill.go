@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"os"
 	"path/filepath"
@@ -48,7 +49,12 @@ func (s *spill) add(item *tables.Item) error {
 	if _, err := s.out.Write(s.scratch); err != nil {
 		return fmt.Errorf("writing a scratch file: %w", err)
 	}
-	s.places[item.Item] = append(s.places[item.Item], place{s.end, int32(n)}) // a line is shorter than 2 GiB
+	places, known := s.places[item.Item]
+	id := item.Item
+	if !known {
+		id = strings.Clone(id) // it may share its memory with the whole row
+	}
+	s.places[id] = append(places, place{s.end, int32(n)}) // a row is shorter than 2 GiB
 	s.end += int64(n)
 	return nil
 }
@@ -64,24 +70,32 @@ func (s *spill) sorted() []string {
 }
 
 // rows are the rows of one item in the order in which they were added.
-func (s *spill) rows(item string) ([]tables.Item, error) {
-	if err := s.out.Flush(); err != nil {
-		return nil, fmt.Errorf("writing a scratch file: %w", err)
-	}
-	rows := make([]tables.Item, 0, len(s.places[item]))
-	for _, p := range s.places[item] {
-		text := make([]byte, p.length)
-		if _, err := s.file.ReadAt(text, p.offset); err != nil {
-			return nil, fmt.Errorf("reading a scratch file: %w", err)
+func (s *spill) rows(item string) iter.Seq2[tables.Item, error] {
+	return func(yield func(tables.Item, error) bool) {
+		if err := s.out.Flush(); err != nil {
+			yield(tables.Item{}, fmt.Errorf("writing a scratch file: %w", err))
+			return
 		}
-		row, err := decodeItem(text)
-		if err != nil {
-			return nil, fmt.Errorf("reading a scratch file: %w", err)
+		for _, p := range s.places[item] {
+			row, err := s.row(item, p)
+			if !yield(row, err) || err != nil {
+				return
+			}
 		}
-		row.Item = item
-		rows = append(rows, row)
 	}
-	return rows, nil
+}
+
+func (s *spill) row(item string, p place) (tables.Item, error) {
+	text := make([]byte, p.length)
+	if _, err := s.file.ReadAt(text, p.offset); err != nil {
+		return tables.Item{}, fmt.Errorf("reading a scratch file: %w", err)
+	}
+	row, err := decodeItem(text)
+	if err != nil {
+		return tables.Item{}, fmt.Errorf("reading a scratch file: %w", err)
+	}
+	row.Item = item
+	return row, nil
 }
 
 // appendItem appends all of an item but its id: texts with their lengths before

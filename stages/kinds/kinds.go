@@ -22,6 +22,7 @@ import (
 	"github.com/prismflow/prismflow/stages/sequences"
 	"github.com/prismflow/prismflow/stages/split"
 	"github.com/prismflow/prismflow/stages/synthetic"
+	"github.com/prismflow/prismflow/stages/tabular"
 	"github.com/prismflow/prismflow/stages/train"
 )
 
@@ -45,6 +46,7 @@ func families() []func() []stages.Kind {
 		sequences.Kinds,
 		split.Kinds,
 		synthetic.Kinds,
+		tabular.Kinds,
 		train.Kinds,
 	}
 }
