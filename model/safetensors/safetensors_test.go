@@ -497,3 +497,32 @@ func BenchmarkFloat32(b *testing.B) {
 		})
 	}
 }
+
+// What is read in parts is what is read at once.
+func TestParts(t *testing.T) {
+	for _, x := range everyType() {
+		f := mustParse(t, mustWrite(t, nil, everyType()...))
+		section, err := f.Section(x.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := io.ReadAll(section)
+		if err != nil || !bytes.Equal(raw, x.Data) {
+			t.Fatalf("tensor %q: read %x and %v, want %x", x.Name, raw, err, x.Data)
+		}
+		values := make([]float64, len(raw)/x.DType.Size())
+		want, wantErr := f.Float64(x.Name)
+		if err := x.DType.Float64s(values, raw); (err != nil) != (wantErr != nil) {
+			t.Fatalf("tensor %q: error %v, want %v", x.Name, err, wantErr)
+		}
+		if wantErr == nil && !slices.EqualFunc(values, want, func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) }) {
+			t.Errorf("tensor %q: %v, want %v", x.Name, values, want)
+		}
+	}
+	if err := F32.Float64s(make([]float64, 2), make([]byte, 7)); err == nil {
+		t.Error("7 bytes were two elements")
+	}
+	if _, err := mustParse(t, mustWrite(t, nil)).Section("x"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("error %v, want %v", err, ErrNotFound)
+	}
+}
