@@ -134,7 +134,8 @@ func newCacheVerifyCommand(s *streams) *cobra.Command {
 		Short: "Hash everything in the cache again",
 		Long: `Verify hashes every blob again and checks that every result has all of its
 blobs. With --repair what is broken is taken out, to be computed again when it
-is next needed; of the rows that stages remember only those that are broken. The exit code is 3 when something is broken and stays so.`,
+is next needed; of the rows that stages remember only those that are broken.
+The exit code is 3 when something is broken and stays so.`,
 		Example: "  prismflow cache verify\n  prismflow cache verify --repair",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runCacheVerify(cmd.Context(), o, repair, s) },
@@ -217,8 +218,9 @@ func newCacheGCCommand(s *streams) *cobra.Command {
 		Long: `Gc removes results that were not used for longer than --max-age, and those used
 longest ago until the rest is no larger than --max-size; without either only
 what no result refers to. With --max-age, records and checkpoints of runs that
-are older go as well, and rows that a killed run left. What a run in progress needs always stays, and so do files
-downloaded from URLs that were used within --max-age (30 days if it is not set).`,
+are older go as well, and rows that a killed run left. What a run in progress
+needs always stays, and so do files downloaded from URLs that were used within
+--max-age (30 days if it is not set).`,
 		Example: "  prismflow cache gc --max-size 20GiB\n  prismflow cache gc --max-age 30d --dry-run",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runCacheGC(cmd.Context(), o, s) },
