@@ -1,20 +1,29 @@
-// Package picture reads the pictures of items, whose bytes come from anywhere.
+// Package picture reads the pictures of items: hostile bytes in, pixels out.
+//
+//	decoder, err := picture.Open("auto")
+//	...
+//	info, err := picture.Inspect(data, picture.Limits{}) // nothing is decoded yet
+//	...
+//	rgb, err := decoder.Decode(data, picture.Limits{})   // rgb.Pix[3*(y*rgb.Width+x)] is red
+//
+// Pixels are those that PIL, which the reference models were trained with, has
+// after convert("RGB"). To the byte they are where libjpeg-turbo and libwebp are
+// on the machine; both are loaded at run time, and Go's decoders stand in for
+// them. Which they were, [Decoder.Name] says.
+//
+// The package does not resize, crop, turn (EXIF is not read), or write pictures,
+// and of an animation it reads the first frame alone.
 package picture
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
-	"image"
-	_ "image/gif"  // formats that pictures come in
-	_ "image/jpeg" // formats that pictures come in
-	_ "image/png"  // formats that pictures come in
-	"net/http"
 )
 
 var (
 	// ErrFormat says that bytes are no picture of a known format.
-	ErrFormat = errors.New("not a JPEG, PNG, GIF or WebP picture")
+	ErrFormat = errors.New("not a readable JPEG, PNG, GIF or WebP picture")
 
 	// ErrTruncated says that a picture ends too early.
 	ErrTruncated = errors.New("the picture is cut short")
@@ -34,34 +43,98 @@ type Limits struct {
 	Pixels int64 // 0: 64 Mi pixels
 }
 
+// defaultPixels take 192 MiB as RGB, and up to 512 MiB more while a picture of
+// 16 bits a channel is decoded.
+const defaultPixels = 64 << 20
+
+// check returns ErrTooLarge for more pixels than the limit. Both sides have
+// less than 32 bits in every format, so their product cannot overflow.
+func (l Limits) check(width, height int64) error {
+	most := l.Pixels
+	if most <= 0 {
+		most = defaultPixels
+	}
+	if width*height > most {
+		return fmt.Errorf("%w: %d×%d pixels, and at most %d are decoded", ErrTooLarge, width, height, most)
+	}
+	return nil
+}
+
 // RGB is a decoded picture: Height rows of Width pixels of three bytes.
 type RGB struct {
 	Width, Height int
 	Pix           []byte
 }
 
-// Inspect tells format and size from the bytes alone, walks the file's structure
-// to its end, and checks the limits.
-func Inspect(data []byte, limits Limits) (Info, error) {
-	config, _, err := image.DecodeConfig(bytes.NewReader(data))
-	if err != nil {
-		return Info{}, fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	return Info{MediaType: http.DetectContentType(data), Width: config.Width, Height: config.Height}, nil
+func newRGB(width, height int) RGB {
+	return RGB{Width: width, Height: height, Pix: make([]byte, 3*width*height)}
 }
 
-// A Decoder decodes pictures. It may be used by several goroutines at once.
-type Decoder struct{}
+// row is one row's bytes.
+func (p RGB) row(y int) []byte { return p.Pix[3*p.Width*y : 3*p.Width*(y+1)] }
 
-// Open finds the libraries that decode pictures as PIL does: choice is "auto",
-// "native" (an error where they are not there) or "go".
-func Open(choice string) (*Decoder, error) { return &Decoder{}, nil }
+// Inspect tells format and size from the bytes alone, walks the file's structure
+// to its end, and checks the limits. Bytes after the picture's end are ignored.
+// It reads each byte once and decodes nothing, so that what it lets pass may
+// still fail to be decoded. Errors are ErrFormat, which says what the bytes seem
+// to be, ErrTruncated and ErrTooLarge.
+func Inspect(data []byte, limits Limits) (Info, error) {
+	f, err := walk(data, limits)
+	if err != nil {
+		return Info{}, err
+	}
+	return f.info(), nil
+}
 
-// Name says which decoder it is: part of the key of what depends on its pixels.
-func (d *Decoder) Name() string { return "go" }
+// A file is a picture whose structure was walked to its end.
+type file interface {
+	info() Info
+	decode(d *Decoder) (RGB, error)
+}
 
-// Decode decodes the first frame as 8-bit RGB. Transparency is dropped, as
-// PIL's convert("RGB") does.
-func (d *Decoder) Decode(data []byte, limits Limits) (RGB, error) {
-	return RGB{}, errors.ErrUnsupported
+// walk finds out the format by the first bytes and goes to the end.
+func walk(data []byte, limits Limits) (file, error) {
+	switch {
+	case bytes.HasPrefix(data, []byte("\xff\xd8\xff")):
+		return walkJPEG(data, limits)
+	case bytes.HasPrefix(data, []byte(pngSignature)):
+		return walkPNG(data, limits)
+	case bytes.HasPrefix(data, []byte("GIF87a")), bytes.HasPrefix(data, []byte("GIF89a")):
+		return walkGIF(data, limits)
+	case len(data) >= 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
+		return walkWebP(data, limits)
+	}
+	if format := beginningOf(data); format != "" {
+		return nil, fmt.Errorf("%w: %d bytes of a %s", ErrTruncated, len(data), format)
+	}
+	return nil, fmt.Errorf("%w: it seems to be %s", ErrFormat, seemsToBe(data))
+}
+
+// malformed is an ErrFormat that says how.
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))
+}
+
+// A cursor goes through bytes.
+type cursor struct {
+	data []byte
+	at   int
+}
+
+// take returns the next n bytes, or ErrTruncated.
+func (c *cursor) take(n int64) ([]byte, error) {
+	if n > int64(len(c.data)-c.at) {
+		return nil, fmt.Errorf("%w: %d bytes are to follow byte %d, and %d do", ErrTruncated, n, c.at, len(c.data)-c.at)
+	}
+	piece := c.data[c.at : c.at+int(n)]
+	c.at += int(n)
+	return piece, nil
+}
+
+func (c *cursor) byte() (byte, error) {
+	piece, err := c.take(1)
+	if err != nil {
+		return 0, err
+	}
+	return piece[0], nil
 }
