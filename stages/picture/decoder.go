@@ -14,6 +14,14 @@ const (
 	Go     = "go"     // Go's decoders
 )
 
+// Names of what decodes one format.
+const (
+	turboJPEGName = "libjpeg-turbo"
+	libWebPName   = "libwebp"
+	goJPEGName    = "go-jpeg"
+	goWebPName    = "go-webp"
+)
+
 // A Decoder decodes pictures. It may be used by several goroutines at once.
 type Decoder struct {
 	jpeg codec[*jpegFile]
@@ -29,11 +37,11 @@ type codec[F file] struct {
 }
 
 func goJPEG(missing error) codec[*jpegFile] {
-	return codec[*jpegFile]{name: "go-jpeg", decode: decodeGoJPEG, missing: missing}
+	return codec[*jpegFile]{name: goJPEGName, decode: decodeGoJPEG, missing: missing}
 }
 
 func goWebP(missing error) codec[*webpFile] {
-	return codec[*webpFile]{name: "go-webp", decode: decodeGoWebP, missing: missing}
+	return codec[*webpFile]{name: goWebPName, decode: decodeGoWebP, missing: missing}
 }
 
 // Open finds the libraries that decode pictures as PIL does: choice is "auto",
@@ -49,12 +57,12 @@ func Open(choice string) (*Decoder, error) {
 	}
 	d := &Decoder{}
 	if lib, err := loadTurboJPEG(); err == nil {
-		d.jpeg = codec[*jpegFile]{name: "libjpeg-turbo", version: lib.version, decode: lib.decode}
+		d.jpeg = codec[*jpegFile]{name: turboJPEGName, version: lib.version, decode: lib.decode}
 	} else {
 		d.jpeg = goJPEG(err)
 	}
 	if lib, err := loadLibWebP(); err == nil {
-		d.webp = codec[*webpFile]{name: "libwebp", version: lib.version, decode: lib.decode}
+		d.webp = codec[*webpFile]{name: libWebPName, version: lib.version, decode: lib.decode}
 	} else {
 		d.webp = goWebP(err)
 	}
@@ -64,10 +72,24 @@ func Open(choice string) (*Decoder, error) {
 	return d, nil
 }
 
+// NameOf is the name of the decoder that Open gives for a choice: for the keys of
+// results. Native is named also where its libraries are not there, as a result
+// that was computed elsewhere needs no decoder.
+func NameOf(choice string) string {
+	if choice == Native {
+		return turboJPEGName + "," + libWebPName
+	}
+	d, err := Open(choice)
+	if err != nil {
+		return choice // Open says what is wrong with it
+	}
+	return d.Name()
+}
+
 // Name says which decoder it is, of JPEG and of WebP: part of the key of what
 // depends on its pixels. PNG and GIF are decoded by Go always, exactly.
 func (d *Decoder) Name() string {
-	if d.jpeg.name == "go-jpeg" && d.webp.name == "go-webp" {
+	if d.jpeg.name == goJPEGName && d.webp.name == goWebPName {
 		return Go
 	}
 	return d.jpeg.name + "," + d.webp.name
@@ -107,7 +129,7 @@ func (d *Decoder) Decode(data []byte, limits Limits) (picture RGB, err error) {
 	// A mistake in a decoder must cost one picture, not the run.
 	defer func() {
 		if mistake := recover(); mistake != nil {
-			picture, err = RGB{}, fmt.Errorf("decoding %s: %v", f.info().MediaType, mistake)
+			picture, err = RGB{}, fmt.Errorf("decoding %s: a mistake in its decoder: %v", f.info().MediaType, mistake)
 		}
 	}()
 	if picture, err = f.decode(d); err != nil {

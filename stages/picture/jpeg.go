@@ -177,12 +177,80 @@ func asAdobeCMYK(data []byte) []byte {
 	return append(append([]byte{0xff, jpegSOI}, segment...), data[2:]...)
 }
 
+// rgbOfYCbCr converts. Chroma of half the size is interpolated as libjpeg does it,
+// whereas Go's library would repeat it, which at edges of colour is far off.
 func rgbOfYCbCr(img *image.YCbCr, to RGB) {
+	cb, cr := make([]byte, to.Width), make([]byte, to.Width)
+	chroma := newUpsampling(img.SubsampleRatio, to)
 	for y := range to.Height {
-		row := to.row(y)
-		for x := range to.Width {
-			luma, chroma := img.YOffset(x, y), img.COffset(x, y)
-			row[3*x], row[3*x+1], row[3*x+2] = color.YCbCrToRGB(img.Y[luma], img.Cb[chroma], img.Cr[chroma])
+		if chroma == nil {
+			for x := range cb {
+				at := img.COffset(x, y)
+				cb[x], cr[x] = img.Cb[at], img.Cr[at]
+			}
+		} else {
+			chroma.row(cb, img.Cb, img.CStride, y)
+			chroma.row(cr, img.Cr, img.CStride, y)
+		}
+		luma, row := img.Y[y*img.YStride:], to.row(y)
+		for x := range cb {
+			row[3*x], row[3*x+1], row[3*x+2] = color.YCbCrToRGB(luma[x], cb[x], cr[x])
+		}
+	}
+}
+
+// An upsampling makes chroma samples for every pixel of those that there are for
+// every second column, row or both: the nearer one counts three times, the one
+// on the pixel's other side once ("triangle filter"). Which way halves are
+// rounded alternates, so that the picture as a whole becomes no lighter.
+type upsampling struct {
+	wide, high  bool // halved columns, halved rows
+	lastX       int  // the last sample of a row
+	lastY       int  // the last row
+	first, next int32
+	shift       int
+	sums        []int32
+}
+
+// newUpsampling is nil where libjpeg repeats samples as well.
+func newUpsampling(ratio image.YCbCrSubsampleRatio, to RGB) *upsampling {
+	u := &upsampling{lastX: (to.Width - 1) / 2, lastY: (to.Height - 1) / 2}
+	switch ratio {
+	case image.YCbCrSubsampleRatio420:
+		u.wide, u.high, u.first, u.next, u.shift = true, true, 8, 7, 4
+	case image.YCbCrSubsampleRatio422:
+		u.wide, u.first, u.next, u.shift = true, 1, 2, 2
+	case image.YCbCrSubsampleRatio440:
+		u.high, u.lastX, u.first, u.next, u.shift = true, to.Width-1, 1, 2, 2
+	default:
+		return nil
+	}
+	if u.wide && u.lastX < 2 { // nor does it for very narrow pictures
+		return nil
+	}
+	u.sums = make([]int32, u.lastX+1)
+	return u
+}
+
+// row writes the samples of row y of the picture.
+func (u *upsampling) row(to, plane []byte, stride, y int) {
+	near, far := y, y
+	if u.high {
+		near, far = neighbours(y, u.lastY)
+	}
+	for i := range u.sums {
+		u.sums[i] = int32(plane[near*stride+i])
+		if u.high {
+			u.sums[i] = 3*u.sums[i] + int32(plane[far*stride+i])
+		}
+	}
+	rounding := [2]int32{u.first, u.next}
+	for x := range to {
+		if u.wide {
+			near, far := neighbours(x, u.lastX)
+			to[x] = byte((3*u.sums[near] + u.sums[far] + rounding[x%2]) >> u.shift)
+		} else {
+			to[x] = byte((u.sums[x] + rounding[y%2]) >> u.shift)
 		}
 	}
 }

@@ -13,18 +13,18 @@ var errNotUsable = errors.New("is too old")
 
 // loadLibrary loads the first of these libraries that is there and finds its
 // functions.
-func loadLibrary(names []string, functions map[string]*uintptr) error {
+func loadLibrary(names []string, functions map[string]*uintptr) (handle uintptr, err error) {
 	var firstErr error
 	for _, name := range names {
-		handle, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL)
+		handle, err = purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL)
 		if err == nil {
-			return resolve(handle, name, functions)
+			return handle, resolve(handle, name, functions)
 		}
 		if firstErr == nil {
 			firstErr = err
 		}
 	}
-	return firstErr
+	return 0, firstErr
 }
 
 func resolve(handle uintptr, name string, functions map[string]*uintptr) error {

@@ -16,7 +16,7 @@ type libWebP struct {
 
 var loadLibWebP = sync.OnceValues(func() (*libWebP, error) {
 	lib := &libWebP{}
-	err := loadLibrary(libWebPNames, map[string]*uintptr{
+	_, err := loadLibrary(libWebPNames, map[string]*uintptr{
 		"WebPGetInfo": &lib.getInfo, "WebPDecodeRGBInto": &lib.decodeRGB, "WebPGetDecoderVersion": &lib.getVersion,
 	})
 	if err != nil {

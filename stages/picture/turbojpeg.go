@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"unsafe"
+
+	"github.com/ebitengine/purego"
 )
 
 // Numbers of TurboJPEG's interface (turbojpeg.h).
@@ -23,13 +25,16 @@ type turboJPEG struct {
 }
 
 var loadTurboJPEG = sync.OnceValues(func() (*turboJPEG, error) {
-	lib := &turboJPEG{version: "2"}
-	err := loadLibrary(turboJPEGNames, map[string]*uintptr{
+	lib := &turboJPEG{version: "2.x"} // it does not tell more
+	handle, err := loadLibrary(turboJPEGNames, map[string]*uintptr{
 		"tjInitDecompress": &lib.initDecompress, "tjDecompressHeader3": &lib.header, "tjDecompress2": &lib.decompress,
 		"tjGetErrorStr2": &lib.errorText, "tjGetErrorCode": &lib.errorCode, "tjDestroy": &lib.destroy,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("no libjpeg-turbo (%w): %s", err, turboJPEGRemedy)
+	}
+	if _, err := purego.Dlsym(handle, "tj3Init"); err == nil {
+		lib.version = "3.x"
 	}
 	return lib, nil
 })

@@ -118,6 +118,13 @@ run("cwebp", "-quiet", "-lossless", "-exact", "rgba.png", "-o", "lossless.webp")
 run("cwebp", "-quiet", "-q", "60", "-crop", "0", "0", "36", "28", "rgb.ppm", "-o", "even.webp")
 run("cwebp", "-quiet", "-q", "60", "-crop", "0", "0", "1", "1", "rgb.ppm", "-o", "one.webp")
 
+large = rgb.resize((500, 375), Image.Resampling.BICUBIC)
+noise = Image.frombytes("L", large.size, rnd.randbytes(500 * 375))
+large = Image.blend(large, noise.convert("RGB"), 0.1)
+large.save("large.jpg", quality=85)
+large.save("rgb.ppm")
+run("cwebp", "-quiet", "-q", "60", "rgb.ppm", "-o", "large.webp")
+
 few = rgb.quantize(30)
 few.save("global.gif")
 few.save("interlaced.gif", interlace=1)
