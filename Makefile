@@ -37,6 +37,7 @@ test: build ## all tests, those about concurrency also with the race detector
 
 race: ## the packages that are about concurrency, with the race detector
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(CONCURRENT)
+	CGO_ENABLED=1 $(GO) test -race -run Concurrent ./stages/picture
 
 test-long: build ## soak, fuzz and large tests
 	@.ci/setup || test "$$CI" != true
