@@ -4,15 +4,22 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"image"
 	"image/color"
 	"image/png"
 	"math"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
 
+	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/stages/picture"
 	"github.com/prismflow/prismflow/stages/stagetest"
 	"github.com/prismflow/prismflow/stages/tables"
 )
@@ -32,7 +39,7 @@ func pngOf(t *testing.T, c color.Color) []byte {
 
 func hash(t *testing.T, items []tables.CorpusItem, images []tables.Image) []tables.Features {
 	t.Helper()
-	stage := Hashed{Items: stagetest.Table[itemText](t, items), Width: 256, WordNgrams: 2, CharNgramsFrom: 3, CharNgrams: 4}
+	stage := Hashed{Items: stagetest.Table[itemText](t, items), Width: 256, WordNgrams: 2, CharNgramsFrom: 3, CharNgrams: 4, Decoder: picture.Auto}
 	if images != nil {
 		stage.Images = stagetest.Table[imageBytes](t, images)
 	}
@@ -88,6 +95,75 @@ func TestAbsentIsAbsent(t *testing.T) {
 	}
 	if len(rows[0].Image) != 256 {
 		t.Errorf("an absent picture has width %d", len(rows[0].Image))
+	}
+}
+
+// Formats that only the decoders of stages/picture know are hashed, and come out
+// near the same picture in another format.
+func TestWebPIsHashed(t *testing.T) {
+	var images []tables.Image
+	for _, name := range []string{"large.webp", "large.jpg", "palette8.png"} {
+		data, err := os.ReadFile("../picture/testdata/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		images = append(images, tables.Image{Item: name, Bytes: data})
+	}
+	rows := hash(t, []tables.CorpusItem{{ID: 1, Item: "large.webp"}, {ID: 2, Item: "large.jpg"}, {ID: 3, Item: "palette8.png"}}, images)
+	if near, far := dot(rows[0].Image, rows[1].Image), dot(rows[0].Image, rows[2].Image); near < 0.95 || far > 0.85 {
+		t.Errorf("%.3f for one picture in two formats, %.3f for another picture", near, far)
+	}
+}
+
+// However many pictures cannot be decoded, few lines say so, and a count.
+func TestBrokenPicturesAreCounted(t *testing.T) {
+	const broken = 300
+	images := []tables.Image{{Item: "whole", Bytes: pngOf(t, color.White)}}
+	for i := range broken {
+		images = append(images, tables.Image{Item: fmt.Sprint(i), Bytes: []byte("<html>")})
+	}
+	stage := Hashed{
+		Items:  stagetest.Table[itemText](t, []tables.CorpusItem{{ID: 1, Item: "whole"}}),
+		Images: stagetest.Table[imageBytes](t, images), Width: 8, WordNgrams: 1, Decoder: picture.Go,
+	}
+	stagetest.Result(t, &stage.Features)
+	var log bytes.Buffer
+	env := stagetest.Env(t)
+	env.Log = zerolog.New(&log)
+	if err := stage.Run(context.Background(), env); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if len(lines) != toldPictures+1 || !strings.Contains(lines[0], `"item":"0"`) || !strings.Contains(lines[0], "HTML") || !strings.Contains(lines[toldPictures], `"pictures":290`) {
+		t.Errorf("%d lines:\n%s", len(lines), log.String())
+	}
+	if !slices.Contains(env.Report(), artifacts.Count{Name: "images_not_decoded", Value: broken}) {
+		t.Errorf("the report is %v", env.Report())
+	}
+}
+
+func TestTwoPicturesOfAnItemAreAnError(t *testing.T) {
+	stage := Hashed{
+		Items:  stagetest.Table[itemText](t, []tables.CorpusItem{{ID: 1, Item: "a"}}),
+		Images: stagetest.Table[imageBytes](t, []tables.Image{{Item: "a", Bytes: pngOf(t, color.White)}, {Item: "a", Bytes: pngOf(t, color.Black)}}),
+		Width:  8, WordNgrams: 1, Decoder: picture.Go,
+	}
+	stagetest.Result(t, &stage.Features)
+	if err := stage.Run(context.Background(), stagetest.Env(t)); err == nil || err.Error() != "item a has two pictures" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The key holds the decoder that a choice leads to.
+func TestDecoderIsKeyed(t *testing.T) {
+	auto, err := picture.Open(picture.Auto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for choice, want := range map[string]string{picture.Auto: auto.Name(), picture.Go: "go", picture.Native: "libjpeg-turbo,libwebp"} {
+		if got := (&Hashed{Decoder: choice}).Chosen()["decoder"]; got != want {
+			t.Errorf("%s: %v, want %s", choice, got, want)
+		}
 	}
 }
 

@@ -2,14 +2,19 @@ package features
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
+
+	"github.com/sourcegraph/conc/stream"
 
 	"github.com/prismflow/prismflow/artifacts/table"
 	"github.com/prismflow/prismflow/stages"
+	"github.com/prismflow/prismflow/stages/picture"
 	"github.com/prismflow/prismflow/stages/tables"
 )
 
-const hashedVersion = 1
+const hashedVersion = 2
 
 // itemText is what is read of an item.
 type itemText struct {
@@ -35,6 +40,7 @@ type Hashed struct {
 	WordNgrams     int64                       `stage:"word_ngrams" default:"2" min:"0" max:"5" unit:"words" doc:"longest word n-gram of the text; 0 for none"`
 	CharNgramsFrom int64                       `stage:"char_ngrams_from" default:"3" min:"1" max:"10" unit:"characters" doc:"shortest character n-gram"`
 	CharNgrams     int64                       `stage:"char_ngrams" default:"4" min:"0" max:"10" unit:"characters" doc:"longest character n-gram; 0 for none"`
+	Decoder        string                      `stage:"decoder" default:"auto" enum:"auto,native,go" doc:"of pictures: native is libjpeg-turbo and libwebp, auto is what of them is there and Go's decoders for the rest; the key holds which they were"`
 	Features       stages.Out[tables.Features] `stage:"features" doc:"one row an item, in the items' order"`
 }
 
@@ -53,8 +59,10 @@ Each item gets one float32 vector for its text and one for its picture,
 L2-normalised. The text is title, description, brand and category path; its word
 and character n-grams are hashed with signs into the vector (Weinberger et al.,
 2009) with weight 1 + ln(count). Of the picture, histograms of colour and of
-gradient orientation are hashed the same way. An item without text, or without a
-picture that can be decoded, has a zero vector there and the mask says so.
+gradient orientation are hashed the same way; JPEG, PNG, GIF (the first frame) and
+WebP are decoded, by as many cores as there are. An item without text, or without a
+picture that can be decoded, has a zero vector there and the mask says so; pictures
+that cannot be decoded are counted.
 
 Similar words give similar vectors, meaning does not: it is the baseline that a
 pretrained encoder has to beat, and needs nothing to be downloaded.`
@@ -68,6 +76,12 @@ func (h *Hashed) Validate() []stages.Problem {
 		return []stages.Problem{{Param: "word_ngrams", Message: "word_ngrams and char_ngrams cannot both be 0"}}
 	}
 	return nil
+}
+
+// Chosen is the decoder that pictures are decoded by: the colours that are
+// sampled depend on it.
+func (h *Hashed) Chosen() map[string]any {
+	return map[string]any{"decoder": picture.NameOf(h.Decoder)}
 }
 
 // Run hashes every item.
@@ -124,34 +138,88 @@ func (h *Hashed) text(item itemText) ([]float32, bool) {
 
 // pictures are the vectors of the pictures by external item id.
 func (h *Hashed) pictures(ctx context.Context, env *stages.Env) (map[string][]float32, error) {
-	vectors := map[string][]float32{}
 	if !h.Images.Present() {
-		return vectors, nil
+		return nil, nil
 	}
-	broken := 0
+	decoder, err := picture.Open(h.Decoder)
+	if err != nil {
+		return nil, err
+	}
+	for library, version := range decoder.Versions() {
+		env.Version(library, version)
+	}
+	found := pictureVectors{env: env, vectors: map[string][]float32{}}
+	workers := stream.New().WithMaxGoroutines(runtime.GOMAXPROCS(0))
+	err = h.eachPicture(ctx, func(image imageBytes) {
+		workers.Go(func() stream.Callback {
+			vector, err := h.picture(decoder, image.Bytes)
+			return func() { found.add(image.Item, vector, err) }
+		})
+	})
+	workers.Wait()
+	if err := errors.Join(err, found.err); err != nil {
+		return nil, err
+	}
+	found.report()
+	return found.vectors, nil
+}
+
+func (h *Hashed) eachPicture(ctx context.Context, do func(imageBytes)) error {
 	for image, err := range h.Images.Rows() {
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		if len(image.Bytes) == 0 {
-			continue
+		if len(image.Bytes) > 0 {
+			do(image)
 		}
-		if _, twice := vectors[image.Item]; twice {
-			return nil, fmt.Errorf("item %s has two pictures", image.Item)
-		}
-		picture, err := decodePicture(image.Bytes)
-		if err != nil {
-			env.Log.Warn().Str("item", image.Item).Err(err).Msg("picture cannot be decoded and counts as absent")
-			broken++
-			continue
-		}
-		a := newAccumulator(int(h.Width))
-		hashPicture(a, picture)
-		vectors[image.Item], _ = a.normalised()
 	}
-	env.Count("images_not_decoded", float64(broken))
-	return vectors, nil
+	return nil
+}
+
+func (h *Hashed) picture(decoder *picture.Decoder, data []byte) ([]float32, error) {
+	decoded, err := decoder.Decode(data, picture.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	a := newAccumulator(int(h.Width))
+	hashPicture(a, decoded)
+	vector, _ := a.normalised()
+	return vector, nil
+}
+
+// toldPictures bounds the warnings: of a whole catalogue in a format that is not
+// decoded the beginning says enough.
+const toldPictures = 10
+
+// pictureVectors are what is known of the pictures so far. It is added to in the
+// order of the rows, by one goroutine at a time.
+type pictureVectors struct {
+	env     *stages.Env
+	vectors map[string][]float32
+	broken  int
+	err     error
+}
+
+func (v *pictureVectors) add(item string, vector []float32, err error) {
+	if _, twice := v.vectors[item]; twice && v.err == nil {
+		v.err = fmt.Errorf("item %s has two pictures", item)
+	}
+	if err != nil {
+		if v.broken++; v.broken <= toldPictures {
+			v.env.Log.Warn().Str("item", item).Err(err).Msg("picture cannot be decoded and counts as absent")
+		}
+		return
+	}
+	v.vectors[item] = vector
+	v.env.Progress(int64(len(v.vectors)), 0, "pictures")
+}
+
+func (v *pictureVectors) report() {
+	if more := v.broken - toldPictures; more > 0 {
+		v.env.Log.Warn().Int("pictures", more).Msg("more pictures cannot be decoded and count as absent")
+	}
+	v.env.Count("images_not_decoded", float64(v.broken))
 }

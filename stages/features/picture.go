@@ -1,31 +1,11 @@
 package features
 
 import (
-	"bytes"
 	"fmt"
-	"image"
-	_ "image/gif"  // formats that pictures come in
-	_ "image/jpeg" // formats that pictures come in
-	_ "image/png"  // formats that pictures come in
 	"math"
+
+	"github.com/prismflow/prismflow/stages/picture"
 )
-
-// maxPixels bounds what a picture's header may claim before it is decoded: a
-// few bytes can claim gigabytes.
-const maxPixels = 64 << 20
-
-// decodePicture decodes a picture of at most maxPixels.
-func decodePicture(data []byte) (image.Image, error) {
-	config, _, err := image.DecodeConfig(bytes.NewReader(data))
-	if err != nil {
-		return nil, err
-	}
-	if config.Width <= 0 || config.Height <= 0 || config.Width > maxPixels/config.Height {
-		return nil, fmt.Errorf("%d×%d pixels, and at most %d are decoded", config.Width, config.Height, maxPixels)
-	}
-	picture, _, err := image.Decode(bytes.NewReader(data))
-	return picture, err
-}
 
 const (
 	side        = 32 // pictures are sampled on a grid of side × side points
@@ -39,18 +19,14 @@ const (
 // Dalal and Triggs, "Histograms of Oriented Gradients for Human Detection",
 // CVPR 2005). Weights are square roots of shares, so that the dot product of two
 // histograms is their Bhattacharyya coefficient.
-func hashPicture(a *accumulator, picture image.Image) {
+func hashPicture(a *accumulator, of picture.RGB) {
 	var grey [side][side]float64
 	colours := make([]float64, levels*levels*levels)
-	bounds := picture.Bounds()
 	for y := range side {
 		for x := range side {
-			r, g, b, _ := picture.At(
-				bounds.Min.X+(2*x+1)*bounds.Dx()/(2*side),
-				bounds.Min.Y+(2*y+1)*bounds.Dy()/(2*side),
-			).RGBA()
+			r, g, b := colourAt(of, (2*x+1)*of.Width/(2*side), (2*y+1)*of.Height/(2*side))
 			colours[(level(r)*levels+level(g))*levels+level(b)]++
-			grey[y][x] = (0.299*float64(r) + 0.587*float64(g) + 0.114*float64(b)) / 0xffff
+			grey[y][x] = (0.299*float64(r) + 0.587*float64(g) + 0.114*float64(b)) / 0xff
 		}
 	}
 	for bin, n := range colours {
@@ -61,7 +37,12 @@ func hashPicture(a *accumulator, picture image.Image) {
 	hashGradient(a, &grey)
 }
 
-func level(channel uint32) int { return int(channel) * levels / 0x10000 }
+func colourAt(of picture.RGB, x, y int) (r, g, b byte) {
+	at := 3 * (y*of.Width + x)
+	return of.Pix[at], of.Pix[at+1], of.Pix[at+2]
+}
+
+func level(channel byte) int { return int(channel) * levels / 0x100 }
 
 func hashGradient(a *accumulator, grey *[side][side]float64) {
 	var total float64
