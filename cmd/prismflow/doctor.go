@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/prismflow/prismflow/artifacts/disk"
 	"github.com/prismflow/prismflow/model/gotorch"
+	"github.com/prismflow/prismflow/stages/picture"
 )
 
 // doctorReport is what `doctor --json` prints.
@@ -26,7 +29,7 @@ type doctorReport struct {
 // A check is one thing that doctor looked at.
 type check struct {
 	Name   string `json:"name"`
-	State  string `json:"state"` // ok, missing (models do not run) or broken (nothing runs)
+	State  string `json:"state"` // ok, missing (something runs worse or not at all) or broken (nothing runs)
 	Text   string `json:"text"`
 	Remedy string `json:"remedy,omitempty"`
 }
@@ -39,9 +42,10 @@ const (
 )
 
 const doctorDoc = `Doctor looks at what prismflow needs from this machine: a cache that can be
-written to, and for models libtorch, a C++ compiler and devices. It compiles
-what connects to libtorch if that was not done before. For each missing thing it
-says what to do. The exit code is 1 only if not even data stages can run.`
+written to, for pictures the libraries that decode them, and for models libtorch,
+a C++ compiler and devices. It compiles what connects to libtorch if that was not
+done before. For each missing thing it says what to do. The exit code is 1 only if
+not even data stages can run.`
 
 func newDoctorCommand(s *streams) *cobra.Command {
 	var o cacheOptions
@@ -61,7 +65,7 @@ func newDoctorCommand(s *streams) *cobra.Command {
 
 func runDoctor(ctx context.Context, o cacheOptions, libtorch string, s *streams) error {
 	report := doctorReport{Format: 1, OK: true}
-	report.Checks = append(report.Checks, checkProgram(), checkMachine(), checkCache(ctx, o.cache, s), checkCompiler(s))
+	report.Checks = append(report.Checks, checkProgram(), checkMachine(), checkCache(ctx, o.cache, s), checkPictures(), checkCompiler(s))
 	report.Checks = append(report.Checks, checkTorch(ctx, libtorch, s)...)
 	for _, c := range report.Checks {
 		report.OK = report.OK && c.State != checkBroken
@@ -153,6 +157,28 @@ func freeSpace(dir string) (int64, bool) {
 		return 0, false
 	}
 	return int64(info.Bavail) * int64(info.Bsize), true
+}
+
+// checkPictures says what pictures are decoded by. Go's decoders always are there,
+// so that nothing is missing for running, but their pixels are others.
+func checkPictures() check {
+	c := check{Name: "pictures", State: checkOK}
+	decoder, err := picture.Open(picture.Auto)
+	if err != nil {
+		c.State, c.Text = checkBroken, err.Error()
+		return c
+	}
+	c.Text = "decoded by " + strings.ReplaceAll(decoder.Name(), ",", " and ")
+	versions := decoder.Versions()
+	for _, library := range slices.Sorted(maps.Keys(versions)) {
+		c.Text = strings.Replace(c.Text, library, library+" "+versions[library], 1)
+	}
+	if err := decoder.Missing(); err != nil {
+		c.State = checkMissing
+		c.Text += ": slower, and to other pixels than the libraries of other machines"
+		c.Remedy = err.Error()
+	}
+	return c
 }
 
 func checkCompiler(s *streams) check {
