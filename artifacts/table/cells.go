@@ -16,14 +16,31 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/array"
 )
 
+// Binary is how binary values are written. The zero value writes base64 as JSON,
+// and for people the size and the beginning of the digest.
+type Binary struct {
+	Text func(dst, value []byte) []byte // appends printable text on one line
+	JSON func(dst, value []byte) []byte // appends a JSON value
+}
+
+func (b Binary) orDefault() Binary {
+	if b.Text == nil {
+		b.Text = appendSizeAndDigest
+	}
+	if b.JSON == nil {
+		b.JSON = appendBase64
+	}
+	return b
+}
+
 // A cell appends the text of value i of some vector.
 type cell func(dst []byte, i int64) []byte
 
 // jsonCell is for JSON: null for null; strings for text, for floats that JSON
-// has no number for (NaN, Infinity, -Infinity), for binary in base64, and for
-// times and decimals; arrays for lists; objects for structs.
-func jsonCell(v *vector) cell {
-	value := jsonValue(v)
+// has no number for (NaN, Infinity, -Infinity), and for times and decimals;
+// arrays for lists; objects for structs; for binary what b makes of it.
+func (b Binary) jsonCell(v *vector) cell {
+	value := b.jsonValue(v)
 	return func(dst []byte, i int64) []byte {
 		if v.isNull(i) {
 			return append(dst, "null"...)
@@ -32,7 +49,7 @@ func jsonCell(v *vector) cell {
 	}
 }
 
-func jsonValue(v *vector) cell {
+func (b Binary) jsonValue(v *vector) cell {
 	switch layoutOf(v.dt) {
 	case layoutBool:
 		return func(dst []byte, i int64) []byte { return strconv.AppendBool(dst, v.bit(i)) }
@@ -40,17 +57,17 @@ func jsonValue(v *vector) cell {
 		if isText(v.dt) {
 			return func(dst []byte, i int64) []byte { return appendJSONString(dst, v.text(i)) }
 		}
-		return func(dst []byte, i int64) []byte { return appendBase64(dst, v.bytesOf(i)) }
+		return func(dst []byte, i int64) []byte { return b.JSON(dst, v.bytesOf(i)) }
 	case layoutList, layoutLargeList, layoutFixedList:
-		return jsonList(v)
+		return b.jsonList(v)
 	case layoutStruct:
-		return jsonStruct(v)
+		return b.jsonStruct(v)
 	}
-	return jsonFixed(v)
+	return b.jsonFixed(v)
 }
 
-func jsonList(v *vector) cell {
-	element := jsonCell(v.children[0])
+func (b Binary) jsonList(v *vector) cell {
+	element := b.jsonCell(v.children[0])
 	return func(dst []byte, i int64) []byte {
 		dst = append(dst, '[')
 		from, to := v.elements(i)
@@ -72,22 +89,22 @@ func (v *vector) elements(i int64) (from, to int64) {
 	return v.span(i)
 }
 
-func jsonStruct(v *vector) cell {
+func (b Binary) jsonStruct(v *vector) cell {
 	fields := v.dt.(*arrow.StructType).Fields()
 	names := make([]string, len(fields))
 	for i, f := range fields {
 		names[i] = f.Name
 	}
-	return jsonObject(names, v.children)
+	return b.jsonObject(names, v.children)
 }
 
 // jsonObject is an object of one value of each vector.
-func jsonObject(names []string, vectors []*vector) cell {
+func (b Binary) jsonObject(names []string, vectors []*vector) cell {
 	keys := make([][]byte, len(names))
 	cells := make([]cell, len(names))
 	for i, name := range names {
 		keys[i] = append(appendJSONString(nil, name), ':')
-		cells[i] = jsonCell(vectors[i])
+		cells[i] = b.jsonCell(vectors[i])
 	}
 	return func(dst []byte, row int64) []byte {
 		dst = append(dst, '{')
@@ -101,13 +118,13 @@ func jsonObject(names []string, vectors []*vector) cell {
 	}
 }
 
-func jsonFixed(v *vector) cell {
+func (b Binary) jsonFixed(v *vector) cell {
 	if number := numberCell(v); number != nil {
 		return number
 	}
 	if v.dt.ID() == arrow.FIXED_SIZE_BINARY {
 		width := byteWidth(v.dt)
-		return func(dst []byte, i int64) []byte { return appendBase64(dst, v.data[i*width:(i+1)*width]) }
+		return func(dst []byte, i int64) []byte { return b.JSON(dst, v.data[i*width:(i+1)*width]) }
 	}
 	v, zone := withKnownZone(v)
 	other := array.MakeFromData(v.toArrow())
@@ -226,8 +243,8 @@ func isPlain(s string) bool {
 
 // shortCell is for people: what is long is shortened, and nothing in it moves
 // a terminal's cursor.
-func shortCell(v *vector) cell {
-	value := shortValue(v)
+func (b Binary) shortCell(v *vector) cell {
+	value := b.shortValue(v)
 	return func(dst []byte, i int64) []byte {
 		if v.isNull(i) {
 			return append(dst, "null"...)
@@ -236,25 +253,25 @@ func shortCell(v *vector) cell {
 	}
 }
 
-func shortValue(v *vector) cell {
+func (b Binary) shortValue(v *vector) cell {
 	switch layoutOf(v.dt) {
 	case layoutVar, layoutLargeVar:
 		if isText(v.dt) {
 			return func(dst []byte, i int64) []byte { return appendPrintable(dst, v.text(i)) }
 		}
-		return func(dst []byte, i int64) []byte { return appendSizeAndDigest(dst, v.bytesOf(i)) }
+		return func(dst []byte, i int64) []byte { return b.Text(dst, v.bytesOf(i)) }
 	case layoutList, layoutLargeList, layoutFixedList:
-		return shortList(v)
+		return b.shortList(v)
 	case layoutFixed:
-		return shortFixed(v, 6)
+		return b.shortFixed(v, 6)
 	case layoutStruct:
-		value := jsonValue(v)
+		value := b.jsonValue(v)
 		return func(dst []byte, i int64) []byte { return appendPrintable(dst, string(value(nil, i))) }
 	}
-	return jsonValue(v)
+	return b.jsonValue(v)
 }
 
-func shortFixed(v *vector, digits int) cell {
+func (b Binary) shortFixed(v *vector, digits int) cell {
 	switch v.dt.ID() {
 	case arrow.FLOAT32:
 		vals := values[float32](v)
@@ -264,9 +281,9 @@ func shortFixed(v *vector, digits int) cell {
 		return func(dst []byte, i int64) []byte { return appendShortFloat(dst, vals[i], digits) }
 	case arrow.FIXED_SIZE_BINARY:
 		width := byteWidth(v.dt)
-		return func(dst []byte, i int64) []byte { return appendSizeAndDigest(dst, v.data[i*width:(i+1)*width]) }
+		return func(dst []byte, i int64) []byte { return b.Text(dst, v.data[i*width:(i+1)*width]) }
 	}
-	value := jsonFixed(v)
+	value := b.jsonFixed(v)
 	return func(dst []byte, i int64) []byte { return append(dst, strings.Trim(string(value(nil, i)), `"`)...) }
 }
 
@@ -284,8 +301,8 @@ const (
 	listHead  = 2
 )
 
-func shortList(v *vector) cell {
-	element := shortElement(v.children[0])
+func (b Binary) shortList(v *vector) cell {
+	element := b.shortElement(v.children[0])
 	return func(dst []byte, i int64) []byte {
 		from, to := v.elements(i)
 		head := to
@@ -308,11 +325,11 @@ func shortList(v *vector) cell {
 
 // shortElement is shorter still for numbers, and quotes text, which is told
 // from its neighbours so.
-func shortElement(v *vector) cell {
-	value := shortValue(v)
+func (b Binary) shortElement(v *vector) cell {
+	value := b.shortValue(v)
 	switch {
 	case layoutOf(v.dt) == layoutFixed:
-		value = shortFixed(v, 2)
+		value = b.shortFixed(v, 2)
 	case isText(v.dt):
 		value = func(dst []byte, i int64) []byte {
 			return append(appendPrintable(append(dst, '"'), v.text(i)), '"')

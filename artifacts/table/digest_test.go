@@ -176,7 +176,7 @@ func canonical(v *vector) []string {
 	for _, c := range v.children {
 		canonical(c)
 	}
-	print := jsonCell(v)
+	print := Binary{}.orDefault().jsonCell(v)
 	lines := make([]string, v.n)
 	for i := range lines {
 		lines[i] = string(print(nil, int64(i)))

@@ -156,12 +156,12 @@ func TestForeignJSON(t *testing.T) {
 	record := foreignRecord(t)
 	path := writeForeign(t, []arrow.Record{record}, ipc.WithZstd())
 	var out strings.Builder
-	if err := WriteJSONRows(&out, path, -1); err != nil {
+	if err := WriteJSONRows(&out, path, -1, Binary{}); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "foreign.jsonl", out.String())
 	out.Reset()
-	if err := WriteText(&out, path, 3, 0); err != nil {
+	if err := WriteText(&out, path, 3, 0, Binary{}); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "foreign.txt", out.String())

@@ -51,7 +51,7 @@ func readEveryWay(t testing.TB, path string) {
 	for _, err := range Rows[foreignRow](path) {
 		_ = err
 	}
-	err := WriteJSONRows(io.Discard, path, -1)
+	err := WriteJSONRows(io.Discard, path, -1, Binary{})
 	if err != nil && inspectErr == nil {
 		t.Errorf("Inspect passed a file that cannot be read: %v", err)
 	}

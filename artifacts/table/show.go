@@ -128,22 +128,22 @@ func (f *File) writeLines(w io.Writer, first []byte, head int64, ofBatch func([]
 
 // WriteJSONRows writes the first head rows of a table, all when head is
 // negative, each as a JSON object on a line, the columns in order. Nulls are
-// null; binary is base64; times and decimals are text; NaN and the infinities,
-// which JSON lacks, are the strings "NaN", "Infinity" and "-Infinity".
-func WriteJSONRows(w io.Writer, path string, head int64) error {
+// null; binary is what binary makes of it; times and decimals are text; NaN and the
+// infinities, which JSON lacks, are the strings "NaN", "Infinity" and "-Infinity".
+func WriteJSONRows(w io.Writer, path string, head int64, binary Binary) error {
 	f, err := Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	names := f.Schema().Names()
-	return f.writeLines(w, nil, head, func(columns []*vector) cell { return jsonObject(names, columns) })
+	return f.writeLines(w, nil, head, func(columns []*vector) cell { return binary.orDefault().jsonObject(names, columns) })
 }
 
 // WriteCSV writes a table with a header line in the form of RFC 4180, but with
 // line feeds alone at the ends of lines. A null is an empty field and an empty
 // text a quoted one. Lists and structs are JSON within a field; other values
-// are written as in WriteJSONRows, without its quotes.
+// are written as in WriteJSONRows, without its quotes, and binary in base64.
 func WriteCSV(w io.Writer, path string) error {
 	f, err := Open(path)
 	if err != nil {
@@ -182,7 +182,7 @@ func csvCell(v *vector) cell {
 	if isText(v.dt) {
 		return func(dst []byte, i int64) []byte { return appendCSV(dst, v.text(i)) }
 	}
-	value := jsonValue(v)
+	value := Binary{}.orDefault().jsonValue(v)
 	if v.children != nil {
 		return func(dst []byte, i int64) []byte { return appendCSV(dst, string(value(nil, i))) }
 	}

@@ -2,6 +2,7 @@ package table
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -469,7 +470,7 @@ func TestText(t *testing.T) {
 		{"short", 1234567, vector, nil},
 	})
 	var out strings.Builder
-	if err := WriteText(&out, path, -1, 90); err != nil {
+	if err := WriteText(&out, path, -1, 90, Binary{}); err != nil {
 		t.Fatal(err)
 	}
 	want := `item                                   score  vector               picture
@@ -480,5 +481,28 @@ short                                1234567  [0.12 -0.034 … 512]  0 B sha256:
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Binary values are what the caller makes of them, for people and as JSON.
+func TestBinaryIsWrittenByTheCaller(t *testing.T) {
+	type row struct {
+		One   []byte `arrow:"one"`
+		Other []byte `arrow:"other"`
+	}
+	path := write(t, []row{{[]byte("ab"), nil}})
+	binary := Binary{
+		Text: func(dst, value []byte) []byte { return fmt.Appendf(dst, "<%s>", value) },
+		JSON: func(dst, value []byte) []byte { return fmt.Appendf(dst, `{"n":%d}`, len(value)) },
+	}
+	var text, json strings.Builder
+	if err := errors.Join(WriteText(&text, path, -1, 0, binary), WriteJSONRows(&json, path, -1, binary)); err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"one":{"n":2},"other":{"n":0}}` + "\n"; json.String() != want {
+		t.Errorf("JSON is %s, want %s", json.String(), want)
+	}
+	if !strings.Contains(text.String(), "<ab>    <>") {
+		t.Errorf("the text is\n%s", text.String())
 	}
 }

@@ -24,8 +24,8 @@ const (
 // negative: aligned columns under their names and types, and a last line that
 // counts the rows. Lines are kept to width columns of the terminal where cells
 // can be shortened so far; 0 is no limit. Of long texts the beginning is shown,
-// of long lists two elements and the length, of binary the size and digest.
-func WriteText(w io.Writer, path string, head int64, width int) error {
+// of long lists two elements and the length, of binary what binary makes of it.
+func WriteText(w io.Writer, path string, head int64, width int, binary Binary) error {
 	f, err := Open(path)
 	if err != nil {
 		return err
@@ -36,7 +36,7 @@ func WriteText(w io.Writer, path string, head int64, width int) error {
 		return err
 	}
 	out := bufio.NewWriterSize(w, 64<<10)
-	p := newTextPrinter(out, f.columns, width)
+	p := newTextPrinter(out, f.columns, width, binary.orDefault())
 	if err := p.print(f, head); err != nil {
 		return err
 	}
@@ -58,14 +58,15 @@ func rowCount(head, rows int64) string {
 type textPrinter struct {
 	out    io.Writer
 	width  int
+	binary Binary
 	held   [][]string
 	right  []bool // columns of numbers, aligned at the right
 	widths []int  // nil until they are settled
 	cells  *runewidth.Condition
 }
 
-func newTextPrinter(out io.Writer, columns []fileColumn, width int) *textPrinter {
-	p := &textPrinter{out: out, width: width, right: make([]bool, len(columns)), cells: &runewidth.Condition{}}
+func newTextPrinter(out io.Writer, columns []fileColumn, width int, binary Binary) *textPrinter {
+	p := &textPrinter{out: out, width: width, binary: binary, right: make([]bool, len(columns)), cells: &runewidth.Condition{}}
 	names, types := make([]string, len(columns)), make([]string, len(columns))
 	for i, c := range columns {
 		names[i] = string(appendPrintable(nil, c.name))
@@ -92,7 +93,7 @@ func (p *textPrinter) print(f *File, head int64) error {
 	ofBatch := func(columns []*vector) cell {
 		cells := make([]cell, len(columns))
 		for i, v := range columns {
-			cells[i] = shortCell(v)
+			cells[i] = p.binary.shortCell(v)
 		}
 		return func(dst []byte, row int64) []byte {
 			for i, c := range cells {

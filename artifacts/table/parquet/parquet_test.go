@@ -192,12 +192,12 @@ func TestForeignListsReadBack(t *testing.T) {
 	path := writeForeign(t, fields, rows)
 	got := readParquet(t, path)
 	var before, after bytes.Buffer
-	if err := table.WriteJSONRows(&before, path, -1); err != nil {
+	if err := table.WriteJSONRows(&before, path, -1, table.Binary{}); err != nil {
 		t.Fatal(err)
 	}
 	again := filepath.Join(t.TempDir(), "again.arrow")
 	writeRecords(t, again, got)
-	if err := table.WriteJSONRows(&after, again, -1); err != nil {
+	if err := table.WriteJSONRows(&after, again, -1, table.Binary{}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(before.String(), after.String()); diff != "" {
