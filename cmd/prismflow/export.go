@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,33 +21,49 @@ type exportOptions struct {
 	pipelineOptions
 	format string
 	output string
+	force  bool
 }
 
 const exportDoc = `Export writes the newest result of an output in a format that other programs
 read: CSV (lists as JSON within a field), Parquet (vectors of fixed length as
 lists) or, of a model or features, safetensors (as PyTorch and others load it).
-Without -o it goes to stdout.`
+Without -o it goes to stdout.
+
+With --format png the pictures of a table, such as that of images.download, are
+written into the directory DIR: each decoded as the stages see it and encoded
+anew, under the item's id, in which %XX stands for what file names cannot hold.`
 
 var exporters = map[string]func(io.Writer, string) error{"csv": table.WriteCSV, "parquet": parquet.Write, "safetensors": writeSafetensors}
 
-var exportFormats = []string{"csv", "parquet", "safetensors"}
+var exportFormats = []string{"csv", "parquet", "safetensors", pngFormat}
 
 func newExportCommand(s *streams) *cobra.Command {
 	var o exportOptions
 	cmd := &cobra.Command{
-		Use:               "export FILE STAGE.OUTPUT",
-		Short:             "Write an output as CSV, Parquet or safetensors",
+		Use:               "export FILE STAGE.OUTPUT [DIR]",
+		Short:             "Write an output as CSV, Parquet, safetensors or pictures",
 		Long:              exportDoc,
-		Example:           "  prismflow export pipeline.toml count.counts --format csv\n  prismflow export pipeline.toml count.counts -o counts.parquet\n  prismflow export sports train.model -o sports.safetensors",
-		Args:              cobra.ExactArgs(2),
+		Example:           "  prismflow export pipeline.toml count.counts --format csv\n  prismflow export pipeline.toml count.counts -o counts.parquet\n  prismflow export sports train.model -o sports.safetensors\n  prismflow export sports images.images --format png pictures",
+		Args:              cobra.RangeArgs(2, 3),
 		ValidArgsFunction: completeThen(completePipelines, completeOutputs),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.format == pngFormat {
+				dir, err := o.directory(args[2:])
+				if err != nil {
+					return err
+				}
+				return runExportPictures(cmd.Context(), args[0], args[1], dir, o, s)
+			}
+			if len(args) > 2 {
+				return usageError{fmt.Errorf("%s: only --format png writes into a directory", args[2])}
+			}
 			return runExport(cmd.Context(), args[0], args[1], o, s)
 		},
 	}
 	o.register(cmd)
-	cmd.Flags().StringVar(&o.format, "format", "", "`FORMAT`: csv, parquet or safetensors (default by the file's suffix)")
+	cmd.Flags().StringVar(&o.format, "format", "", "`FORMAT`: csv, parquet, safetensors or png (default by the file's suffix)")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "write to `FILE`")
+	cmd.Flags().BoolVar(&o.force, "force", false, "of png: write into a directory that is not empty")
 	complete(cmd, "format", exportFormats...)
 	return cmd
 }
@@ -73,12 +90,23 @@ func runExport(ctx context.Context, file, ref string, o exportOptions, s *stream
 		return usageError{fmt.Errorf("%s is a plain file, not a table: copy it from %s", name, w.engine.OutPath(name.Stage, name.Output, false))}
 	}
 	if o.output != "" {
-		return exportFile(s.path(o.output), path, write)
+		return exportFile(s.path(o.output), func(to io.Writer) error { return write(to, path) })
 	}
 	if o.format != "csv" && s.out.terminal {
 		return usageError{fmt.Errorf("%s is no text: give -o FILE or redirect the output", o.format)}
 	}
 	return write(s.out, path)
+}
+
+// directory is the one that the pictures go to.
+func (o *exportOptions) directory(args []string) (string, error) {
+	switch {
+	case o.output != "":
+		return "", usageError{errors.New("png is written into a directory, not a file: --format png DIR, without -o")}
+	case len(args) == 0 || args[0] == "":
+		return "", usageError{errors.New("say into which directory the pictures go: --format png DIR")}
+	}
+	return args[0], nil
 }
 
 // exporter chooses the writer by the flag, or by the file's suffix.
@@ -90,6 +118,8 @@ func (o *exportOptions) exporter() (func(io.Writer, string) error, error) {
 	switch {
 	case ok:
 		return write, nil
+	case o.format == pngFormat:
+		return nil, usageError{errors.New("png is written into a directory: --format png DIR")}
 	case o.format == "":
 		return nil, usageError{fmt.Errorf("say in which format: --format %s", strings.Join(exportFormats, " or --format "))}
 	}
@@ -97,26 +127,14 @@ func (o *exportOptions) exporter() (func(io.Writer, string) error, error) {
 }
 
 // exportFile writes a file that appears under its name only when it is whole.
-func exportFile(to, from string, write func(io.Writer, string) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(to), "."+filepath.Base(to)+"-*")
+func exportFile(to string, write func(io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(to), ".export-*")
 	if err != nil {
 		return fmt.Errorf("exporting: %w", err)
 	}
 	defer os.Remove(f.Name())
 	buffered := bufio.NewWriterSize(f, 1<<20)
-	if err := write(buffered, from); err != nil {
-		f.Close()
-		return err
-	}
-	if err := buffered.Flush(); err != nil {
-		f.Close()
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
-		f.Close()
-		return err
-	}
-	if err := f.Close(); err != nil {
+	if err := errors.Join(write(buffered), buffered.Flush(), f.Chmod(0o644), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), to)

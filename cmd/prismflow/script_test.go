@@ -23,6 +23,7 @@ import (
 	"github.com/prismflow/prismflow/artifacts/table"
 	"github.com/prismflow/prismflow/model/gotorch"
 	"github.com/prismflow/prismflow/model/gotorch/torchtest"
+	"github.com/prismflow/prismflow/stages/tables"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -54,7 +55,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ran": scriptRan, "exits": scriptExits, "tamper": scriptTamper, "tamper-blob": scriptTamperBlob,
 			"table": scriptTable, "replace": scriptReplace, "wait-for": scriptWaitFor, "scrub": scriptScrub,
-			"executed": scriptExecuted, "retitle": scriptRetitle,
+			"executed": scriptExecuted, "retitle": scriptRetitle, "pictures": scriptPictures,
 		},
 		Condition:     scriptCondition,
 		UpdateScripts: *update,
@@ -243,4 +244,25 @@ func scriptScrub(ts *testscript.TestScript, neg bool, args []string) {
 		text = volatile.pattern.ReplaceAll(text, []byte(volatile.with))
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o666))
+}
+
+// scriptPictures writes a table of pictures, of which some are none and some
+// items have ids that are no file names: "pictures images.arrow".
+func scriptPictures(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: pictures FILE.arrow")
+	}
+	rows := []tables.Image{{Item: "without", Error: "404"}, {Item: "page", Bytes: []byte("<html>no</html>")}}
+	for _, p := range []struct{ item, file string }{
+		{"B00001", "palette8.png"}, {"b00001", "grey8.png"}, {"../../secret", "lossy.webp"}, {"CON", "global.gif"}, {".hidden", "420.jpg"},
+	} {
+		data, err := os.ReadFile(filepath.Join(pictureSamples, p.file))
+		ts.Check(err)
+		rows = append(rows, tables.Image{Item: p.item, Bytes: data})
+	}
+	w, err := table.Create[tables.Image](ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(w.AppendAll(rows))
+	_, err = w.Close()
+	ts.Check(err)
 }

@@ -20,7 +20,8 @@ type showOptions struct {
 }
 
 const showDoc = `Show prints the beginning of the newest result of an output: rows of a table, or
-lines of a plain file. With --json rows are objects, one a line.`
+lines of a plain file. With --json rows are objects, one a line. Of binary values
+it says the size and the digest, and of pictures the type and dimensions too.`
 
 func newShowCommand(s *streams) *cobra.Command {
 	var o showOptions
@@ -61,9 +62,9 @@ func runShow(ctx context.Context, file, ref string, o showOptions, s *streams) (
 	case o.json && !output.IsTable():
 		return usageError{fmt.Errorf("%s is a plain file, which has no rows: leave out --json", name)}
 	case o.json:
-		return table.WriteJSONRows(s.out, path, o.head)
+		return table.WriteJSONRows(s.out, path, o.head, shownBinary)
 	case output.IsTable():
-		if err := table.WriteText(s.out, path, o.head, s.out.width()); err != nil {
+		if err := table.WriteText(s.out, path, o.head, s.out.width(), shownBinary); err != nil {
 			return err
 		}
 		s.err.printf("%s, %s\n", count(int(output.Rows), "row"), byteSize(output.Bytes))
