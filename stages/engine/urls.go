@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,7 +44,7 @@ const (
 
 // A urlRecord is what is known of one URL. The file's name is the URL's digest.
 type urlRecord struct {
-	URL          string           `json:"url"` // as publicURL shows it
+	URL          string           `json:"url"` // as stages.PublicURL shows it
 	Digest       artifacts.Digest `json:"digest"`
 	ETag         string           `json:"etag,omitempty"`
 	LastModified string           `json:"last_modified,omitempty"`
@@ -58,32 +57,13 @@ type progress func(done, total int64)
 
 var errNotFetched = errors.New("not downloaded yet")
 
-// publicURL is a URL without what may be a credential: its user, its password,
-// and the values in its query, in which signed URLs have theirs. It is what
-// people see and what is recorded.
-func publicURL(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		scheme, _, _ := strings.Cut(text, ":")
-		return scheme + "://…"
-	}
-	if u.User != nil {
-		u.User = url.User("***")
-	}
-	if u.RawQuery != "" {
-		u.RawQuery = "***"
-	}
-	u.Fragment, u.RawFragment = "", ""
-	return strings.ReplaceAll(u.String(), "%2A%2A%2A", "***")
-}
-
 func (c *urlCache) recordPath(url string) string {
 	return filepath.Join(c.dir, artifacts.DigestOf([]byte(url)).Hex()[:32]+".json")
 }
 
 func (c *urlCache) record(url string) (urlRecord, bool) {
 	r, ok := readURLRecord(c.recordPath(url))
-	return r, ok && r.URL == publicURL(url)
+	return r, ok && r.URL == stages.PublicURL(url)
 }
 
 func readURLRecord(path string) (urlRecord, bool) {
@@ -129,14 +109,14 @@ func (c *urlCache) file(ctx context.Context, url, pin string, progress progress)
 	}
 	switch {
 	case c.noFetch:
-		return stages.File{}, fmt.Errorf("%s: %w", publicURL(url), errNotFetched)
+		return stages.File{}, fmt.Errorf("%s: %w", stages.PublicURL(url), errNotFetched)
 	case c.offline:
-		return stages.File{}, fmt.Errorf("%s is not at hand and --offline forbids asking for it", publicURL(url))
+		return stages.File{}, fmt.Errorf("%s is not at hand and --offline forbids asking for it", stages.PublicURL(url))
 	}
 	turn := artifacts.Key(artifacts.DigestOf([]byte("url " + url)).Hex())
 	unlock, err := c.store.Lock(ctx, turn) // what several want is fetched once
 	if err != nil {
-		return stages.File{}, fmt.Errorf("waiting for the download of %s: %w", publicURL(url), err)
+		return stages.File{}, fmt.Errorf("waiting for the download of %s: %w", stages.PublicURL(url), err)
 	}
 	defer unlock()
 	file, record, ok := c.atHand(ctx, url, pin)
@@ -145,13 +125,13 @@ func (c *urlCache) file(ctx context.Context, url, pin string, progress progress)
 	}
 	digest, err := c.download(ctx, url, pin != "", record, progress)
 	if err != nil {
-		return stages.File{}, fmt.Errorf("downloading %s: %w", publicURL(url), err)
+		return stages.File{}, fmt.Errorf("downloading %s: %w", stages.PublicURL(url), err)
 	}
 	path, err := c.store.Verified(ctx, digest)
 	if err != nil {
 		return stages.File{}, err
 	}
-	return stages.File{Name: publicURL(url), Path: path, Digest: digest}, nil
+	return stages.File{Name: stages.PublicURL(url), Path: path, Digest: digest}, nil
 }
 
 // asksAgain says whether a file that is at hand is asked for all the same.
@@ -175,7 +155,7 @@ func (c *urlCache) atHand(ctx context.Context, url, pin string) (stages.File, ur
 	}
 	now := time.Now()
 	_ = os.Chtimes(c.recordPath(url), now, now) // see Downloads; a pinned file may have none
-	return stages.File{Name: publicURL(url), Path: path, Digest: record.Digest}, record, true
+	return stages.File{Name: stages.PublicURL(url), Path: path, Digest: record.Digest}, record, true
 }
 
 // downloadAttempts bounds how often a transfer that breaks off is taken up again.
@@ -215,7 +195,7 @@ func (c *urlCache) download(ctx context.Context, url string, pinned bool, known 
 	if err := c.store.Adopt(ctx, t.path, digest); err != nil {
 		return "", err
 	}
-	data, err := json.Marshal(urlRecord{URL: publicURL(url), Digest: digest, ETag: t.etag, LastModified: t.lastModified, Fetched: time.Now().UTC()})
+	data, err := json.Marshal(urlRecord{URL: stages.PublicURL(url), Digest: digest, ETag: t.etag, LastModified: t.lastModified, Fetched: time.Now().UTC()})
 	if err != nil {
 		return "", err
 	}
@@ -229,7 +209,7 @@ func (c *urlCache) clientFor(pinned bool) *http.Client {
 	client.CheckRedirect = func(request *http.Request, via []*http.Request) error {
 		switch {
 		case !pinned && via[len(via)-1].URL.Scheme == "https" && request.URL.Scheme != "https":
-			return fmt.Errorf("it redirects to %s, which is not encrypted: pin the file by its sha256, or name that URL", publicURL(request.URL.String()))
+			return fmt.Errorf("it redirects to %s, which is not encrypted: pin the file by its sha256, or name that URL", stages.PublicURL(request.URL.String()))
 		case follow != nil:
 			return follow(request, via)
 		case len(via) >= maxRedirects:
