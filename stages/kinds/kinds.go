@@ -19,6 +19,7 @@ import (
 	"github.com/prismflow/prismflow/stages/evaluate"
 	"github.com/prismflow/prismflow/stages/exec"
 	"github.com/prismflow/prismflow/stages/features"
+	"github.com/prismflow/prismflow/stages/images"
 	"github.com/prismflow/prismflow/stages/sequences"
 	"github.com/prismflow/prismflow/stages/split"
 	"github.com/prismflow/prismflow/stages/synthetic"
@@ -43,6 +44,7 @@ func families() []func() []stages.Kind {
 		evaluate.Kinds,
 		exec.Kinds,
 		features.Kinds,
+		images.Kinds,
 		sequences.Kinds,
 		split.Kinds,
 		synthetic.Kinds,

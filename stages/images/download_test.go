@@ -1,0 +1,225 @@
+package images
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/prismflow/prismflow/stages"
+	"github.com/prismflow/prismflow/stages/stagetest"
+	"github.com/prismflow/prismflow/stages/tables"
+)
+
+func TestDownload(t *testing.T) {
+	s := newSite(t)
+	s.serves("/a.png", aPNG(1))
+	s.mux.Handle("/old.png", http.RedirectHandler("/a.png?signature=secret", http.StatusFound))
+	d := newDownload()
+	d.AllowPrivate = true
+	env := stagetest.Env(t)
+	rows := download(t, d, env, itemURL{"x", s.URL + "/a.png"}, itemURL{"../../y", s.URL + "/a.png"}, itemURL{"none", ""}, itemURL{"moved", s.URL + "/old.png"})
+	digest := sha256.Sum256(aPNG(1))
+	picture := tables.Image{Item: "x", URL: s.URL + "/a.png", FinalURL: s.URL + "/a.png", Status: 200, MediaType: "image/png", Width: 9, Height: 6,
+		SHA256: hex.EncodeToString(digest[:]), Bytes: aPNG(1)}
+	same, moved := picture, picture
+	same.Item = "../../y"
+	moved.Item, moved.URL, moved.FinalURL = "moved", s.URL+"/old.png", s.URL+"/a.png?***"
+	want := []tables.Image{picture, same, {Item: "none", Error: "no picture is known"}, moved}
+	if diff := cmp.Diff(want, rows, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	if n := s.times("/a.png"); n != 2 { // once for two items, once for the redirect
+		t.Errorf("a picture of two items and a redirect was asked for %d times", n)
+	}
+	wantCounts := map[string]int{"items": 4, "pictures": 3, "without_url": 1, "reused": 0, "from_files": 0, "downloaded": 2, "not_modified": 0, "not_revalidated": 0, "bytes": 2 * len(aPNG(1)), "failed": 0}
+	if diff := cmp.Diff(wantCounts, counts(env)); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+}
+
+// Ten new items cost ten requests, and a changed picture one body.
+func TestOnlyWhatIsNew(t *testing.T) {
+	s := newSite(t)
+	var items []itemURL
+	for i := range 30 {
+		path := fmt.Sprintf("/%d.png", i)
+		s.serves(path, aPNG(i))
+		items = append(items, itemURL{fmt.Sprint(i), s.URL + path})
+	}
+	env := stagetest.Env(t)
+	again := func(items []itemURL, change func(*Download)) ([]tables.Image, map[string]int) {
+		d := newDownload()
+		d.AllowPrivate = true
+		change(d)
+		before := len(env.Report())
+		rows := download(t, d, env, items...)
+		report := map[string]int{}
+		for _, c := range env.Report()[before:] {
+			report[c.Name] = int(c.Value)
+		}
+		return rows, report
+	}
+	same := func(*Download) {}
+	_, first := again(items[:20], same)
+	rows, second := again(items, same)
+	if first["downloaded"] != 20 || second["downloaded"] != 10 || second["reused"] != 20 || s.total() != 30 {
+		t.Errorf("first %v, then %v, %d requests", first, second, s.total())
+	}
+	unchanged, third := again(items, func(d *Download) { d.Revalidate.Value = true })
+	if diff := cmp.Diff(rows, unchanged); diff != "" || third["not_modified"] != 30 || third["downloaded"] != 0 {
+		t.Errorf("revalidated: %v, rows differ: %s", third, diff)
+	}
+}
+
+func TestFailuresThatAreAskedAgain(t *testing.T) {
+	for policy, want := range map[string][2]int{"transient": {6, 1}, "none": {3, 1}, "all": {6, 2}} {
+		s := newSite(t)
+		s.serves("/good.png", aPNG(1))
+		s.mux.HandleFunc("/busy.png", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+		items := []itemURL{{"good", s.URL + "/good.png"}, {"busy", s.URL + "/busy.png"}, {"gone", s.URL + "/gone.png"}}
+		env := stagetest.Env(t)
+		for range 2 {
+			d := newDownload()
+			d.AllowPrivate = true
+			d.RetryFailed.Value = policy
+			rows := download(t, d, env, items...)
+			if rows[1].Error != "the server answered 502 Bad Gateway" || rows[1].Status != 502 || rows[2].Error != "the server answered 404 Not Found" {
+				t.Errorf("%s: rows %v", policy, rows)
+			}
+		}
+		if got := [2]int{s.times("/busy.png"), s.times("/gone.png")}; got != want || s.times("/good.png") != 1 {
+			t.Errorf("retry_failed = %q: %v requests for failures, want %v", policy, got, want)
+		}
+		wantReason := "1 pictures failed in a way that may pass: 1 server error"
+		if policy == "none" {
+			wantReason = ""
+		}
+		if got := env.IncompleteReason(); got != wantReason {
+			t.Errorf("retry_failed = %q: incomplete for %q, want %q", policy, got, wantReason)
+		}
+	}
+}
+
+// Limits decide about what is remembered, too, and ask nobody whom they do not concern.
+func TestLimitsThatChange(t *testing.T) {
+	s := newSite(t)
+	large := append(aPNG(1), make([]byte, 5000)...)
+	s.serves("/large.png", large)
+	s.serves("/small.png", aPNG(2))
+	env := stagetest.Env(t)
+	for i, step := range []struct {
+		maxBytes  int64
+		failed    bool
+		downloads int // of the large one
+	}{{2000, true, 1}, {2000, true, 1}, {9000, false, 2}, {2000, true, 2}, {9000, false, 2}} {
+		d := newDownload()
+		d.AllowPrivate, d.MaxBytes = true, step.maxBytes
+		rows := download(t, d, env, itemURL{"l", s.URL + "/large.png"}, itemURL{"s", s.URL + "/small.png"})
+		if failed := rows[0].Error != ""; failed != step.failed || s.times("/large.png") != step.downloads || s.times("/small.png") != 1 {
+			t.Errorf("step %d: %q, %d and %d requests", i, rows[0].Error, s.times("/large.png"), s.times("/small.png"))
+		}
+	}
+}
+
+func TestTooManyFailures(t *testing.T) {
+	s := newSite(t)
+	s.serves("/good.png", aPNG(1))
+	items := []itemURL{{"a", s.URL + "/good.png"}, {"b", s.URL + "/1"}, {"c", s.URL + "/good.png"}, {"d", s.URL + "/2"}, {"e", ""}}
+	tests := []struct {
+		maxFailed float64
+		items     []itemURL
+		want      string
+	}{
+		{0.5, items, ""},
+		{0.49, items, "2 of 4 pictures failed, and max_failed = 0.49 allows 1: 2 not found; for example " + s.URL},
+		{1, items[1:2], "all 1 pictures failed: 1 not found"},
+		{0, items[:1], ""},
+		{0, items[4:], ""},
+	}
+	for _, test := range tests {
+		d := newDownload()
+		d.AllowPrivate, d.MaxFailed = true, test.maxFailed
+		_, err := tryDownload(t, d, stagetest.Env(t), test.items...)
+		if got := fmt.Sprint(err); test.want == "" && err != nil || !strings.Contains(got, test.want) {
+			t.Errorf("max_failed = %g of %d items: %v, want %q", test.maxFailed, len(test.items), err, test.want)
+		}
+	}
+}
+
+// What was downloaded before too many failed is not asked for again.
+func TestTooManyFailuresKeepWhatCame(t *testing.T) {
+	s := newSite(t)
+	s.serves("/good.png", aPNG(1))
+	env := stagetest.Env(t)
+	for range 2 {
+		d := newDownload()
+		d.AllowPrivate, d.MaxFailed, d.Concurrency.Value = true, 0, 1
+		if _, err := tryDownload(t, d, env, itemURL{"a", s.URL + "/good.png"}, itemURL{"b", s.URL + "/1"}); err == nil {
+			t.Error("a failure was let pass")
+		}
+	}
+	if n := s.total(); n != 2 {
+		t.Errorf("%d requests for two URLs that are remembered", n)
+	}
+}
+
+func TestRevalidationThatFails(t *testing.T) {
+	s := newSite(t)
+	status := http.StatusOK
+	s.mux.HandleFunc("/a.png", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = w.Write(aPNG(1))
+	})
+	s.serves("/b.png", aPNG(2))
+	env := stagetest.Env(t)
+	for _, step := range []struct {
+		status int
+		want   string
+	}{{200, ""}, {503, ""}, {410, "the server answered 410 Gone"}, {503, "the server answered 503 Service Unavailable"}} {
+		d := newDownload()
+		d.AllowPrivate, d.Revalidate.Value = true, true
+		status = step.status
+		rows := download(t, d, env, itemURL{"a", s.URL + "/a.png"}, itemURL{"b", s.URL + "/b.png"})
+		if rows[0].Error != step.want || (len(rows[0].Bytes) == 0) != (step.want != "") {
+			t.Errorf("a server that answers %d: %q", step.status, rows[0].Error)
+		}
+	}
+}
+
+func TestRevalidates(t *testing.T) {
+	tests := map[string]string{
+		"":    "",
+		"all": `retry_failed = "all" asks again for those that failed`,
+		"yes": "revalidate asks whether pictures changed",
+	}
+	for name, want := range tests {
+		values := stages.Values{"items": {V: "a.items"}}
+		if name == "yes" {
+			values["revalidate"] = stages.Value{V: true}
+		} else if name != "" {
+			values["retry_failed"] = stages.Value{V: name}
+		}
+		stage, problems := downloadKind().Bind(values, stages.BindContext{})
+		if problems != nil {
+			t.Fatal(problems)
+		}
+		if got := stage.(stages.Revalidator).Revalidates(); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestUserAgentIsOneLine(t *testing.T) {
+	for agent, good := range map[string]bool{"me (me@example.org)": true, "": false, "a\r\nHost: b": false, "né": false} {
+		values := stages.Values{"items": {V: "a.items"}, "user_agent": {V: agent}}
+		if _, problems := downloadKind().Bind(values, stages.BindContext{}); (problems == nil) != good {
+			t.Errorf("user_agent = %q: %v", agent, problems)
+		}
+	}
+}
