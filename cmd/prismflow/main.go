@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -17,6 +19,9 @@ func main() { os.Exit(realMain()) }
 func realMain() int {
 	ctx, stop := interruptible(context.Background(), os.Stderr)
 	defer stop()
+	// Go's HTTP client prints through package log what servers send out of turn,
+	// into the middle of the drawing; what matters of it comes back as an error.
+	log.SetOutput(io.Discard)
 	dir, err := os.Getwd()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "prismflow: finding the current directory:", err)

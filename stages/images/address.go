@@ -21,7 +21,7 @@ func parseURL(text string) (*url.URL, *failure) {
 	u.Fragment, u.RawFragment = "", ""
 	switch u.Scheme {
 	case "file":
-		return u, nil
+		return u, wrongFile(u)
 	case "http", "https":
 	case "":
 		return nil, permanent(badURL, "the URL has no scheme, such as https")
@@ -36,6 +36,17 @@ func parseURL(text string) (*url.URL, *failure) {
 		return nil, permanent(badURL, "%.50q is neither a host's name nor an IP address", name)
 	}
 	return u, nil
+}
+
+// wrongFile says what is wrong with a file's URL.
+func wrongFile(u *url.URL) *failure {
+	switch {
+	case u.Host != "" && u.Host != "localhost":
+		return permanent(badURL, "it is a file of another machine, %.50q", u.Host)
+	case u.Path == "":
+		return permanent(badURL, "the URL names no file")
+	}
+	return nil
 }
 
 // oddNumber says whether a host's name looks like a number and is no address as

@@ -24,7 +24,7 @@ type Download struct {
 	Items     stages.In[itemURL] `stage:"items" doc:"the items whose pictures are wanted, and where those are"`
 	Directory stages.Source      `stage:"directory" optional:"true" directory:"true" doc:"a directory with pictures named <item>.jpg, .jpeg, .png, .gif or .webp, the item id percent-escaped as in a URL's path; an item that has its picture there is not asked for elsewhere"`
 
-	MaxBytes     int64   `stage:"max_bytes" default:"20971520" min:"1024" max:"268435456" unit:"bytes" doc:"size of a picture's file above which it fails"`
+	MaxBytes     int64   `stage:"max_bytes" default:"20971520" min:"1024" max:"67108864" unit:"bytes" doc:"size of a picture's file above which it fails"`
 	MaxPixels    int64   `stage:"max_pixels" default:"67108864" min:"1" max:"1073741824" unit:"pixels" doc:"width × height above which a picture fails, by what its header says"`
 	MaxRedirects int64   `stage:"max_redirects" default:"5" min:"0" max:"20" doc:"redirects to follow from a URL"`
 	MaxFailed    float64 `stage:"max_failed" default:"0.2" min:"0" max:"1" doc:"share of the items with a known picture that may fail; more fail the stage"`

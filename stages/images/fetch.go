@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -233,21 +232,9 @@ func examine(data []byte, limits picture.Limits) (record, error) {
 		failed.limits = true
 		return record{}, failed
 	case errors.Is(err, picture.ErrTruncated):
-		return record{}, permanent(damaged, "the picture is cut short, although all bytes of its file are there")
+		return record{}, permanent(damaged, "%v", err)
 	case err != nil:
-		return record{}, permanent(notAPicture, "%s", instead(data))
+		return record{}, permanent(notAPicture, "%v", err)
 	}
 	return recordOf(data, info), nil
-}
-
-// instead says what a file is that is not a picture.
-func instead(data []byte) string {
-	if len(data) == 0 {
-		return "the file is empty"
-	}
-	mediaType, _, _ := strings.Cut(http.DetectContentType(data), ";")
-	if mediaType == "text/html" {
-		return "it is a web page and not a picture"
-	}
-	return fmt.Sprintf("it is not a picture that can be read (its bytes look like %s)", mediaType)
 }

@@ -123,9 +123,6 @@ func (r *run) target(text string) (*target, error) {
 	case t.at.Scheme == "file" && !r.AllowFiles:
 		t.failure = permanent(fileRefused, "it is a file, and allow_files is not set")
 		return t, nil
-	case t.at.Scheme == "file" && t.at.Host != "" && t.at.Host != "localhost":
-		t.failure = permanent(badURL, "it is a file of another machine, %.50q", t.at.Host)
-		return t, nil
 	case t.at.Scheme == "file":
 		t.need = readFile
 		return t, nil

@@ -1,0 +1,104 @@
+package images
+
+import (
+	"crypto/tls"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"testing"
+
+	"github.com/prismflow/prismflow/stages/stagetest"
+)
+
+// A proxy is trusted wherever it is, and is asked for nothing that can be seen
+// to be private.
+func TestProxy(t *testing.T) {
+	s := newSite(t)
+	s.serves("/a.png", aPNG(1))
+	origin, err := url.Parse(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked []string // one request at a time
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		asked = append(asked, r.In.URL.String())
+		r.SetURL(origin)
+	}})
+	defer proxy.Close()
+	d := newDownload()
+	d.Concurrency.Value = 1
+	env := stagetest.Env(t)
+	env.LookupEnv = func(name string) (string, bool) {
+		value, ok := map[string]string{"http_proxy": proxy.URL, "NO_PROXY": "10.0.0.0/8"}[name]
+		return value, ok
+	}
+	rows := download(t, d, env,
+		itemURL{"a", "http://pictures.example/a.png"}, itemURL{"b", "http://192.168.0.7/a.png"}, itemURL{"c", "http://router.localhost/a.png"},
+		itemURL{"d", "http://10.0.0.1/a.png"}) // past the proxy, to the guard
+	if rows[0].Error != "" {
+		t.Errorf("through the proxy: %s", rows[0].Error)
+	}
+	for i, want := range []string{"its address 192.168.0.7 is private", "its address 127.0.0.1 is loopback", "its address 10.0.0.1 is private"} {
+		if got := rows[i+1].Error; got != want+", and allow_private is not set" {
+			t.Errorf("%s: %q, want %q", rows[i+1].URL, got, want)
+		}
+	}
+	if len(asked) != 1 || asked[0] != "http://pictures.example/a.png" {
+		t.Errorf("the proxy was asked for %v", asked)
+	}
+}
+
+func TestHTTP2(t *testing.T) {
+	protocols := make(chan string, 10)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		protocols <- r.Proto
+		_, _ = w.Write(aPNG(1))
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	d := newDownload()
+	d.AllowPrivate = true
+	d.world.tls = &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
+	rows := download(t, d, stagetest.Env(t), itemURL{"a", server.URL})
+	if protocol := <-protocols; rows[0].Error != "" || protocol != "HTTP/2.0" {
+		t.Errorf("%q over %s", rows[0].Error, protocol)
+	}
+	d = newDownload() // knows no certificate of the server
+	d.AllowPrivate = true
+	if _, err := tryDownload(t, d, stagetest.Env(t), itemURL{"a", server.URL}); err == nil {
+		t.Error("a server that nobody vouches for was trusted")
+	}
+}
+
+// A URL's user is who asks, and neither logged nor passed on by a redirect.
+func TestCredentials(t *testing.T) {
+	s, other := newSite(t), newSite(t)
+	other.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if _, _, ok := r.BasicAuth(); ok {
+			t.Error("the redirect took the password with it")
+		}
+		_, _ = w.Write(aPNG(1))
+	})
+	s.mux.HandleFunc("/a.png", func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "me" || password != "secret" {
+			t.Errorf("asked by %q with %q", user, password)
+		}
+		if agent := r.UserAgent(); agent != "prismflow test" {
+			t.Errorf("asked by %q", agent)
+		}
+		http.Redirect(w, r, other.URL+"/x", http.StatusFound)
+	})
+	d := newDownload()
+	d.AllowPrivate = true
+	withUser, err := url.Parse(s.URL + "/a.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	withUser.User = url.UserPassword("me", "secret")
+	rows := download(t, d, stagetest.Env(t), itemURL{"a", withUser.String()})
+	if rows[0].Error != "" || rows[0].FinalURL != other.URL+"/x" {
+		t.Errorf("%q from %s", rows[0].Error, rows[0].FinalURL)
+	}
+}
