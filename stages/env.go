@@ -21,7 +21,8 @@ type Env struct {
 	Resume  string            // a directory that outlives a killed attempt at the same key; empty when there is none
 	Torch   gotorch.Options   // where to find libtorch
 	Log     zerolog.Logger    // kept with the run
-	// LookupEnv is the caller's environment, for the one kind that passes some of it on.
+	// LookupEnv is the caller's environment, for kinds that pass some of it on or
+	// go through the proxies that it names.
 	LookupEnv func(string) (string, bool)
 	Console   io.Writer // what a command prints; kept with the run's log
 	// OnProgress and OnMetrics hear how far the stage is; both may be nil.

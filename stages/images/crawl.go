@@ -98,11 +98,8 @@ func (c *crawler) visit(ctx context.Context, v *visit) error {
 		return ctx.Err()
 	}
 	var f *failure
-	if errors.As(err, &f) {
-		c.log.Debug().Str("url", stages.PublicURL(v.url.String())).Str("cause", string(f.cause)).AnErr("detail", f.detail).Msg(f.text)
-		if f.transient {
-			return c.trouble(v, f)
-		}
+	if errors.As(err, &f) && f.transient {
+		return c.trouble(v, f)
 	}
 	c.frontier.answered(v)
 	switch {
@@ -166,6 +163,7 @@ func (c *crawler) leave(v *visit, why string) error {
 // fail remembers why there is no picture. One that is known is not given up for
 // a failure that may pass.
 func (c *crawler) fail(t *target, f *failure) error {
+	c.log.Debug().Str("url", stages.PublicURL(t.url)).Str("cause", string(f.cause)).AnErr("detail", f.detail).Msg(f.text)
 	if t.has && f.transient {
 		return c.tally.settle(t, keptOld, 0)
 	}

@@ -42,7 +42,7 @@ type Download struct {
 	Backoff        stages.Setting[float64] `stage:"backoff" default:"0.5" min:"0.001" max:"3600" unit:"seconds" doc:"about how long to wait before the second attempt; twice as long before each further one"`
 	MaxWait        stages.Setting[float64] `stage:"max_wait" default:"60" min:"0.001" max:"86400" unit:"seconds" doc:"the longest wait before an attempt; a host that asks for a longer one (Retry-After) is left alone for the rest of the run"`
 	HostFailures   stages.Setting[int64]   `stage:"host_failures" default:"50" min:"0" doc:"attempts that fail in a row after which a host is left alone for the rest of the run; 0 for no end"`
-	Memory         stages.Setting[int64]   `stage:"memory" default:"268435456" min:"1048576" unit:"bytes" doc:"for pictures that are being received"`
+	Memory         stages.Setting[int64]   `stage:"memory" default:"268435456" min:"1048576" unit:"bytes" doc:"for pictures that are being received; one of max_bytes fits in any case"`
 	UserAgent      stages.Setting[string]  `stage:"user_agent" default:"prismflow (+https://github.com/prismflow/prismflow)" doc:"who servers are told is asking"`
 	RetryFailed    stages.Setting[string]  `stage:"retry_failed" default:"transient" enum:"transient,none,all" doc:"which of the failures that are remembered a run asks again: those that may pass, none, or all"`
 	Revalidate     stages.Setting[bool]    `stage:"revalidate" default:"false" doc:"ask servers whether the pictures that are known have changed, and run even if nothing else did"`

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/prismflow/prismflow/stages/stagetest"
+	"github.com/prismflow/prismflow/stages/tables"
 )
 
 // A fault is something that servers do.
@@ -143,9 +144,6 @@ func faults(internal string) []fault {
 		{"/longer", raw(lengths(len(whole) + 7)), fmt.Sprintf("the server sent %d of the %d bytes that it announced", len(whole), len(whole)+7), 200, 3},
 		{"/shorter", raw(lengths(20)), "the picture is cut short", 200, 1},
 		{"/half", send([]byte(half)), "the picture is cut short", 200, 1},
-		{"/silent", hang(nil), "the server did not answer in time", 0, 3},
-		{"/stall", hang(whole[:10]), "the server stopped sending", 200, 3},
-		{"/loris", loris, "the server did not answer in time", 0, 3},
 		{"/500", answer(500), "the server answered 500 Internal Server Error", 500, 3},
 		{"/503", answer(503), "the server answered 503 Service Unavailable", 503, 3},
 		{"/once-500", failFirst(1, answer(500)), "", 200, 2},
@@ -170,6 +168,42 @@ func faults(internal string) []fault {
 		{"/to-a-file", redirect("file:///etc/passwd"), "it redirects to a file", 302, 1},
 		{"/to-ftp", redirect("ftp://example.org/a.png"), "it redirects, and pictures are not fetched by ftp", 302, 1},
 		{"/nowhere", raw("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"), "it redirects, and does not say where to", 302, 1},
+	}
+}
+
+// TestSilence: a server that says nothing, stops in the middle, or sends a
+// header without end costs no more than its time.
+func TestSilence(t *testing.T) {
+	s := newSite(t)
+	cases := []fault{
+		{"/silent", hang(nil), "the server did not answer in time", 0, 2},
+		{"/stall", hang(aPNG(1)[:10]), "the server stopped sending", 200, 2},
+		{"/loris", loris, "the server did not answer in time", 0, 2},
+	}
+	s.serves("/good.png", aPNG(1))
+	items := []itemURL{{"good", s.URL + "/good.png"}}
+	for _, fault := range cases {
+		s.mux.HandleFunc(fault.path, fault.handle)
+		items = append(items, itemURL{fault.path, s.URL + fault.path})
+	}
+	d := newDownload()
+	d.AllowPrivate, d.MaxAttempts.Value, d.HeaderTimeout.Value, d.StallTimeout.Value = true, 2, 1, 1
+	rows := download(t, d, stagetest.Env(t), items...)
+	checkFaults(t, s, cases, rows[1:])
+}
+
+// checkFaults checks that each row says what happened.
+func checkFaults(t *testing.T, s *site, cases []fault, rows []tables.Image) {
+	t.Helper()
+	for i, fault := range cases {
+		row := rows[i]
+		wantPicture := fault.error == ""
+		if !strings.HasPrefix(row.Error, fault.error) || (row.Error == "") != wantPicture || (len(row.Bytes) > 0) != wantPicture || row.Status != fault.status {
+			t.Errorf("%s: %q (%d, %d bytes), want %q (%d)", fault.path, row.Error, row.Status, len(row.Bytes), fault.error, fault.status)
+		}
+		if got := s.times(fault.path); fault.asked > 0 && got != fault.asked {
+			t.Errorf("%s was asked for %d times, want %d", fault.path, got, fault.asked)
+		}
 	}
 }
 
@@ -200,22 +234,13 @@ func TestFaults(t *testing.T) {
 		items = append(items, itemURL{url, url})
 	}
 	d := newDownload()
-	d.MaxWait.Value, d.HeaderTimeout.Value, d.StallTimeout.Value = 2, 0.3, 0.3
+	d.MaxWait.Value = 2
 	d.world.guard.except = []netip.AddrPort{s.address()}
 	env := stagetest.Env(t)
 	began := time.Now()
 	rows := download(t, d, env, items...)
 	t.Logf("%d rows in %s: %v", len(rows), time.Since(began), counts(env))
-	for i, fault := range cases {
-		row := rows[i]
-		wantPicture := fault.error == ""
-		if !strings.HasPrefix(row.Error, fault.error) || (row.Error == "") != wantPicture || (len(row.Bytes) > 0) != wantPicture || row.Status != fault.status {
-			t.Errorf("%s: %q (%d, %d bytes), want %q (%d)", fault.path, row.Error, row.Status, len(row.Bytes), fault.error, fault.status)
-		}
-		if got := s.times(fault.path); fault.asked > 0 && got != fault.asked {
-			t.Errorf("%s was asked for %d times, want %d", fault.path, got, fault.asked)
-		}
-	}
+	checkFaults(t, s, cases, rows)
 	for _, row := range rows[len(cases):] {
 		if row.Error != others[row.URL] {
 			t.Errorf("%s: %q, want %q", row.URL, row.Error, others[row.URL])
@@ -283,7 +308,7 @@ func TestTrickle(t *testing.T) {
 	})
 	s.serves("/good.png", aPNG(1))
 	d := newDownload()
-	d.AllowPrivate, d.BodyTimeout.Value, d.MaxAttempts.Value = true, 0.2, 1
+	d.AllowPrivate, d.BodyTimeout.Value, d.MaxAttempts.Value = true, 1, 1
 	rows := download(t, d, stagetest.Env(t), itemURL{"a", s.URL + "/trickle"}, itemURL{"b", s.URL + "/good.png"})
 	if want := "the server took too long to send the picture"; rows[0].Error != want {
 		t.Errorf("%q, want %q", rows[0].Error, want)

@@ -23,7 +23,7 @@ import (
 func newDownload() *Download {
 	d := &Download{MaxBytes: 1 << 20, MaxPixels: 64 << 20, MaxRedirects: 5, MaxFailed: 1}
 	d.Concurrency.Value, d.PerHost.Value = 32, 32
-	d.ConnectTimeout.Value, d.HeaderTimeout.Value, d.StallTimeout.Value, d.BodyTimeout.Value = 5, 5, 5, 20
+	d.ConnectTimeout.Value, d.HeaderTimeout.Value, d.StallTimeout.Value, d.BodyTimeout.Value = 20, 20, 20, 60
 	d.MaxAttempts.Value, d.Backoff.Value, d.MaxWait.Value = 3, 0.005, 5
 	d.Memory.Value = 64 << 20
 	d.UserAgent.Value, d.RetryFailed.Value = "prismflow test", "transient"

@@ -168,8 +168,11 @@ func (t *tally) check() error {
 	return nil
 }
 
-// report gives the numbers that are kept with the result.
+// report gives the numbers that are kept with the result, and says if some failed.
 func (t *tally) report(p *plan) {
+	if failed := t.failed.total(); failed > 0 {
+		t.env.Log.Warn().Msgf("%d of %d pictures failed: %s; for example %s", failed, t.total, t.failed, t.example)
+	}
 	count := func(name string, n int) { t.env.Count(name, float64(n)) }
 	count("items", p.items)
 	count("pictures", t.pictures)

@@ -31,6 +31,10 @@ func (w world) jitter() func() float64 {
 // ten megabytes, which every connection could cost.
 const maxHeaderBytes = 64 << 10
 
+// streamBuffer is what HTTP/2 receives of a body that nobody reads yet: enough
+// for a picture as most are, and much less than Go's four megabytes.
+const streamBuffer = 512 << 10
+
 // A network sends requests, through a proxy where the environment names one.
 // Requests of their own go through the guard's dialer. A proxy is trusted, as
 // the user's setting, wherever it is; it resolves the names itself, so that the
@@ -54,6 +58,7 @@ func newNetwork(w world, g guard, lookupEnv func(string) (string, bool), connect
 			IdleConnTimeout:        30 * time.Second,
 			DisableCompression:     true, // or a small answer could inflate without end
 			ForceAttemptHTTP2:      true,
+			HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: streamBuffer},
 		}
 	}
 	n.direct = transport(&net.Dialer{Timeout: connect, Resolver: w.resolver, Control: g.control})
