@@ -116,6 +116,9 @@ func (b *binder) source(f declaredField) (SourceSpec, []Input, bool) {
 			inputs = append(inputs, Input{Port: f.name, From: ref, File: true})
 			continue
 		}
+		if IsHubModel(text) {
+			b.hubModel(f, text, pin)
+		}
 		spec.Patterns = append(spec.Patterns, Value{V: strings.TrimPrefix(text, "file:"), Base: v.Base})
 	}
 	switch {
@@ -127,6 +130,19 @@ func (b *binder) source(f declaredField) (SourceSpec, []Input, bool) {
 		b.problem(f.pinName(), "pins one file, and %s names %d", f.name, len(items))
 	}
 	return spec, inputs, true
+}
+
+// hubModel checks a source that is to come from a hub.
+func (b *binder) hubModel(f declaredField, text, pin string) {
+	model, err := ParseHubModel(text)
+	switch {
+	case err != nil:
+		b.problem(f.name, "%v", err)
+	case !f.tree:
+		b.problem(f.name, "%s is a directory, and files are wanted here", text)
+	case pin != "":
+		b.problem(f.pinName(), "pins one file, and %s is a directory: pin its commit instead, hf://%s@<40 hex digits>", text, model.ID())
+	}
 }
 
 var sha256Pattern = regexp.MustCompile(`^[0-9a-f]{64}$`)

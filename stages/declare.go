@@ -32,7 +32,7 @@ type validator interface {
 //	default:"…"        makes a parameter optional; lists are written with commas
 //	optional:"true"    an input, source or parameter that may be absent
 //	enum:"a,b" min:"0" max:"1" unit:"seconds"
-//	directory:"true"    a source that may be a directory, whose files keep their names below it
+//	directory:"true"    a source that may be a directory or a HubModel, whose files keep their names below it
 //
 // A field of type Setting is a parameter that is not part of the key. A Source
 // field may be pinned by a parameter sha256 (or <name>_sha256 when the field is

@@ -122,10 +122,11 @@ func (r Ref) String() string { return r.Stage + "." + r.Output }
 // part of the key by content and order.
 type SourceSpec struct {
 	Param    string
-	Patterns []Value // paths, globs or URLs
+	Patterns []Value // paths, globs, URLs, or models on a hub (see HubModel)
 	SHA256   string  // hex digits that the one file must have; empty when not pinned
 	Names    Names   // what the stage sees of the files' names, and so is keyed
-	// Directories says that a directory stands for all regular files below it.
+	// Directories says that a directory stands for all regular files below it,
+	// and, with NamesBelow, that a HubModel stands for the files of the model.
 	Directories bool
 }
 

@@ -101,13 +101,12 @@ func (e *Engine) begin(ctx context.Context, listener dag.Listener) (*run, error)
 }
 
 func (e *Engine) resolver(statusOnly bool) sourceResolver {
+	urls := &urlCache{
+		store: e.config.Store, dir: urlRecords(e.config.Store.StateDir()), client: e.config.Client,
+		refresh: e.config.Refresh, offline: e.config.Offline, noFetch: statusOnly, stall: stallLimit, pause: firstPause,
+	}
 	return sourceResolver{
-		store:  e.config.Store,
-		hasher: e.config.Store.Files(),
-		urls: &urlCache{
-			store: e.config.Store, dir: urlRecords(e.config.Store.StateDir()), client: e.config.Client,
-			refresh: e.config.Refresh, offline: e.config.Offline, noFetch: statusOnly, stall: stallLimit, pause: firstPause,
-		},
+		store: e.config.Store, hasher: e.config.Store.Files(), urls: urls, hub: newHub(urls, e.config.LookupEnv),
 	}
 }
 

@@ -20,7 +20,7 @@ var errMissingInput = errors.New("no such file")
 // A resolvedSource is the files that a source parameter names right now.
 type resolvedSource struct {
 	files  []stages.File
-	stamps []disk.Stamp // of local files: how they looked when they were hashed
+	stamps []disk.Stamp // how local files looked when they were hashed; zero for those in the store
 }
 
 // A sourceResolver finds, fetches and hashes the files that stages name.
@@ -28,22 +28,23 @@ type sourceResolver struct {
 	store  *disk.Store
 	hasher *disk.FileHasher
 	urls   *urlCache
+	hub    hub
 }
 
 func (s *sourceResolver) source(ctx context.Context, spec stages.SourceSpec, progress progress) (resolvedSource, error) {
 	var r resolvedSource
 	for _, pattern := range spec.Patterns {
 		text := pattern.V.(string) // Bind let only strings through
-		if isURL(text) {
-			file, err := s.urls.file(ctx, text, spec.SHA256, progress)
-			if err != nil {
-				return r, err
-			}
-			r.files = append(r.files, file)
-			r.stamps = append(r.stamps, disk.Stamp{})
-			continue
+		var err error
+		switch {
+		case isURL(text):
+			err = s.addURL(ctx, &r, text, spec.SHA256, progress)
+		case stages.IsHubModel(text):
+			err = s.addHubModel(ctx, &r, text, spec, progress)
+		default:
+			err = s.addLocal(ctx, &r, text, pattern.Base, spec)
 		}
-		if err := s.addLocal(ctx, &r, text, pattern.Base, spec); err != nil {
+		if err != nil {
 			return r, err
 		}
 	}
@@ -56,6 +57,33 @@ func (s *sourceResolver) source(ctx context.Context, spec stages.SourceSpec, pro
 		}
 	}
 	return r, nil
+}
+
+func (s *sourceResolver) addURL(ctx context.Context, r *resolvedSource, url, pin string, progress progress) error {
+	file, err := s.urls.file(ctx, url, pin, progress)
+	if err == nil {
+		r.addStored(file)
+	}
+	return err
+}
+
+func (s *sourceResolver) addHubModel(ctx context.Context, r *resolvedSource, text string, spec stages.SourceSpec, progress progress) error {
+	if !spec.Directories || spec.Names != stages.NamesBelow {
+		return fmt.Errorf("%s is a directory on a hub, and a file is wanted here", text)
+	}
+	model, err := stages.ParseHubModel(text)
+	if err != nil {
+		return err
+	}
+	files, err := s.hub.files(ctx, model, progress)
+	r.addStored(files...)
+	return err
+}
+
+// addStored adds files that are in the store, where nothing changes.
+func (r *resolvedSource) addStored(files ...stages.File) {
+	r.files = append(r.files, files...)
+	r.stamps = append(r.stamps, make([]disk.Stamp, len(files))...)
 }
 
 func (s *sourceResolver) addLocal(ctx context.Context, r *resolvedSource, text, base string, spec stages.SourceSpec) error {
@@ -168,7 +196,7 @@ func filesBelow(dir string) ([]string, error) {
 func (s *sourceResolver) changed(sources map[string]resolvedSource) (string, error) {
 	for _, source := range sources {
 		for i, file := range source.files {
-			if isURL(file.Name) {
+			if source.stamps[i] == (disk.Stamp{}) {
 				continue // read from the store, where nothing changes
 			}
 			same, err := s.hasher.Unchanged(file.Path, source.stamps[i])

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -18,11 +19,15 @@ type transfer struct {
 	client *http.Client
 	stall  time.Duration
 	url    string
+	token  string                      // the bearer's; empty for none
+	limit  func(own http.Header) int64 // see remoteFile
 	path   string
 	known  urlRecord // what may still be right; zero when nothing is at hand
 	progress
 
-	size         int64 // bytes that are in the file
+	header       http.Header // of the last answer that the URL's own host gave
+	most         int64       // bytes that the file may have
+	size         int64       // bytes that are in it
 	etag         string
 	lastModified string
 	unchanged    bool // the server says that the known bytes are still right
@@ -55,12 +60,16 @@ func (t *transfer) ask(ctx context.Context, alive func()) (retry bool, err error
 	}
 	// Go would ask for gzip and inflate by itself; the file is wanted as it is.
 	request.Header.Set("Accept-Encoding", "identity")
+	if t.token != "" {
+		request.Header.Set("Authorization", "Bearer "+t.token)
+	}
 	t.condition(request)
 	response, err := t.client.Do(request)
 	if err != nil {
 		return true, err
 	}
 	defer response.Body.Close()
+	t.header = ownAnswer(response, request.URL.Host).Header
 	total := response.ContentLength
 	switch response.StatusCode {
 	case http.StatusNotModified:
@@ -78,11 +87,39 @@ func (t *transfer) ask(ctx context.Context, alive func()) (retry bool, err error
 		}
 	default:
 		transient := response.StatusCode >= 500 || response.StatusCode == http.StatusTooManyRequests
-		return transient, fmt.Errorf("the server answered %s; give a local copy instead if you have one", response.Status)
+		return transient, &statusError{response.StatusCode, response.Status}
+	}
+	t.most = math.MaxInt64
+	if t.limit != nil {
+		t.most = t.limit(t.header)
+	}
+	if total > t.most {
+		return false, fmt.Errorf("it has %d bytes, and may have %d", total, t.most)
 	}
 	t.etag, t.lastModified = response.Header.Get("ETag"), response.Header.Get("Last-Modified")
-	return true, t.receive(response.Body, total, alive)
+	err = t.receive(response.Body, total, alive)
+	return !errors.Is(err, errTooLong), err
 }
+
+// A statusError is an answer that has no file in it.
+type statusError struct {
+	code   int
+	status string
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("the server answered %s; give a local copy instead if you have one", e.status)
+}
+
+// ownAnswer is the last answer of host on the way to response.
+func ownAnswer(response *http.Response, host string) *http.Response {
+	for response.Request.URL.Host != host && response.Request.Response != nil {
+		response = response.Request.Response
+	}
+	return response
+}
+
+var errTooLong = errors.New("it has more than")
 
 // continued checks that an answer is the rest of what is in the file, and
 // returns the size of the whole; -1 if the server does not know it.
@@ -141,6 +178,9 @@ func (t *transfer) receive(body io.Reader, total int64, alive func()) error {
 			return werr
 		}
 		t.size += int64(n)
+		if t.size > t.most {
+			return fmt.Errorf("%w %d bytes", errTooLong, t.most)
+		}
 		if t.progress != nil {
 			t.progress(t.size, max(total, 0))
 		}

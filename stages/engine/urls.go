@@ -102,49 +102,80 @@ func Downloads(stateDir string, since time.Time) ([]artifacts.Digest, error) {
 
 func urlRecords(stateDir string) string { return filepath.Join(stateDir, "urls") }
 
+// A remoteFile is a file to be had from a URL.
+type remoteFile struct {
+	url   string
+	name  string                      // what people call it; empty: the URL, without credentials
+	pin   string                      // SHA-256 that it must have, in hex; empty when it is not pinned
+	fixed bool                        // the URL never serves anything else, so that it need not be asked again
+	token string                      // the bearer's, for the URL's own host alone
+	limit func(own http.Header) int64 // bytes that it may have at most, by what the URL's own host answered; nil: any number
+	check func(received) error        // what else must hold; may be nil
+}
+
+// received is what came of a download.
+type received struct {
+	header http.Header // of the last answer that the URL's own host gave, be it a redirect to another
+	path   string
+	size   int64
+	digest artifacts.Digest
+}
+
+func (f remoteFile) String() string {
+	if f.name != "" {
+		return f.name
+	}
+	return stages.PublicURL(f.url)
+}
+
 // file is the file that url serves, from the store if it is there.
 func (c *urlCache) file(ctx context.Context, url, pin string, progress progress) (stages.File, error) {
-	if file, _, ok := c.atHand(ctx, url, pin); ok && !c.asksAgain(pin) {
+	return c.fetch(ctx, remoteFile{url: url, pin: pin}, progress)
+}
+
+// fetch is the file, from the store if it is there.
+func (c *urlCache) fetch(ctx context.Context, f remoteFile, progress progress) (stages.File, error) {
+	if file, _, ok := c.atHand(ctx, f); ok && !c.asksAgain(f) {
 		return file, nil
 	}
 	switch {
 	case c.noFetch:
-		return stages.File{}, fmt.Errorf("%s: %w", stages.PublicURL(url), errNotFetched)
+		return stages.File{}, fmt.Errorf("%s: %w", f, errNotFetched)
 	case c.offline:
-		return stages.File{}, fmt.Errorf("%s is not at hand and --offline forbids asking for it", stages.PublicURL(url))
+		return stages.File{}, fmt.Errorf("%s is not at hand and --offline forbids asking for it", f)
 	}
-	turn := artifacts.Key(artifacts.DigestOf([]byte("url " + url)).Hex())
+	turn := artifacts.Key(artifacts.DigestOf([]byte("url " + f.url)).Hex())
 	unlock, err := c.store.Lock(ctx, turn) // what several want is fetched once
 	if err != nil {
-		return stages.File{}, fmt.Errorf("waiting for the download of %s: %w", stages.PublicURL(url), err)
+		return stages.File{}, fmt.Errorf("waiting for the download of %s: %w", f, err)
 	}
 	defer unlock()
-	file, record, ok := c.atHand(ctx, url, pin)
-	if ok && !c.asksAgain(pin) {
+	file, record, ok := c.atHand(ctx, f)
+	if ok && !c.asksAgain(f) {
 		return file, nil
 	}
-	digest, err := c.download(ctx, url, pin != "", record, progress)
+	digest, err := c.download(ctx, f, record, progress)
 	if err != nil {
-		return stages.File{}, fmt.Errorf("downloading %s: %w", stages.PublicURL(url), err)
+		return stages.File{}, fmt.Errorf("downloading %s: %w", f, err)
 	}
 	path, err := c.store.Verified(ctx, digest)
 	if err != nil {
 		return stages.File{}, err
 	}
-	return stages.File{Name: stages.PublicURL(url), Path: path, Digest: digest}, nil
+	return stages.File{Name: f.String(), Path: path, Digest: digest}, nil
 }
 
 // asksAgain says whether a file that is at hand is asked for all the same.
-func (c *urlCache) asksAgain(pin string) bool {
-	return pin == "" && c.refresh && !c.offline && !c.noFetch
+func (c *urlCache) asksAgain(f remoteFile) bool {
+	return f.pin == "" && !f.fixed && c.refresh && !c.offline && !c.noFetch
 }
 
-// atHand is the pinned file, or the one that url served, if the store has it,
-// and what is recorded of it.
-func (c *urlCache) atHand(ctx context.Context, url, pin string) (stages.File, urlRecord, bool) {
-	record, known := c.record(url)
-	if pin != "" {
-		record, known = urlRecord{Digest: artifacts.Digest("sha256:" + pin)}, true
+// atHand is the pinned file, or the one that the URL served, if the store has
+// it, and what is recorded of it.
+func (c *urlCache) atHand(ctx context.Context, f remoteFile) (stages.File, urlRecord, bool) {
+	record, known := c.record(f.url)
+	if f.pin != "" {
+		record, known = urlRecord{Digest: artifacts.Digest("sha256:" + f.pin)}, true
 	}
 	if !known {
 		return stages.File{}, urlRecord{}, false
@@ -154,24 +185,24 @@ func (c *urlCache) atHand(ctx context.Context, url, pin string) (stages.File, ur
 		return stages.File{}, urlRecord{}, false
 	}
 	now := time.Now()
-	_ = os.Chtimes(c.recordPath(url), now, now) // see Downloads; a pinned file may have none
-	return stages.File{Name: stages.PublicURL(url), Path: path, Digest: record.Digest}, record, true
+	_ = os.Chtimes(c.recordPath(f.url), now, now) // see Downloads; a pinned file may have none
+	return stages.File{Name: f.String(), Path: path, Digest: record.Digest}, record, true
 }
 
 // downloadAttempts bounds how often a transfer that breaks off is taken up again.
 const downloadAttempts = 4
 
-// download fetches url into the store. A transfer that breaks off goes on where
-// it stopped, if the server says that it still has the same bytes.
-func (c *urlCache) download(ctx context.Context, url string, pinned bool, known urlRecord, progress progress) (artifacts.Digest, error) {
+// download fetches the file into the store. A transfer that breaks off goes on
+// where it stopped, if the server says that it still has the same bytes.
+func (c *urlCache) download(ctx context.Context, f remoteFile, known urlRecord, progress progress) (artifacts.Digest, error) {
 	dir, err := c.store.TempDir("download")
 	if err != nil {
 		return "", err
 	}
 	defer c.store.RemoveTemp(dir)
 	t := transfer{
-		client: c.clientFor(pinned), stall: c.stall,
-		url: url, path: filepath.Join(dir, "body"), known: known, progress: progress,
+		client: c.clientFor(f), stall: c.stall, url: f.url, token: f.token, limit: f.limit,
+		path: filepath.Join(dir, "body"), known: known, progress: progress,
 	}
 	for attempt := 1; ; attempt++ {
 		retry, err := t.attempt(ctx)
@@ -192,23 +223,32 @@ func (c *urlCache) download(ctx context.Context, url string, pinned bool, known 
 	if err != nil {
 		return "", err
 	}
+	if f.check != nil {
+		if err := f.check(received{t.header, t.path, t.size, digest}); err != nil {
+			return "", err
+		}
+	}
 	if err := c.store.Adopt(ctx, t.path, digest); err != nil {
 		return "", err
 	}
-	data, err := json.Marshal(urlRecord{URL: stages.PublicURL(url), Digest: digest, ETag: t.etag, LastModified: t.lastModified, Fetched: time.Now().UTC()})
+	data, err := json.Marshal(urlRecord{URL: stages.PublicURL(f.url), Digest: digest, ETag: t.etag, LastModified: t.lastModified, Fetched: time.Now().UTC()})
 	if err != nil {
 		return "", err
 	}
-	return digest, writeFile(c.recordPath(url), data)
+	return digest, writeFile(c.recordPath(f.url), data)
 }
 
 // clientFor follows no redirect from https to plain http, where anybody on the
-// way could answer, unless a pin tells whether the answer is right.
-func (c *urlCache) clientFor(pinned bool) *http.Client {
+// way could answer, unless a pin tells whether the answer is right. It takes the
+// token to no other host; Go takes one to subdomains and other ports.
+func (c *urlCache) clientFor(f remoteFile) *http.Client {
 	client, follow := *c.client, c.client.CheckRedirect
 	client.CheckRedirect = func(request *http.Request, via []*http.Request) error {
+		if request.URL.Host != via[0].URL.Host {
+			request.Header.Del("Authorization")
+		}
 		switch {
-		case !pinned && via[len(via)-1].URL.Scheme == "https" && request.URL.Scheme != "https":
+		case f.pin == "" && via[len(via)-1].URL.Scheme == "https" && request.URL.Scheme != "https":
 			return fmt.Errorf("it redirects to %s, which is not encrypted: pin the file by its sha256, or name that URL", stages.PublicURL(request.URL.String()))
 		case follow != nil:
 			return follow(request, via)
