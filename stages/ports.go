@@ -22,6 +22,12 @@ func (in In[Row]) Present() bool { return in.path != "" }
 // Rows streams the rows in order.
 func (in In[Row]) Rows() iter.Seq2[Row, error] { return table.Rows[Row](in.path) }
 
+// RowsOf streams the rows in order with these columns alone: the fields of the
+// others are zero, and their bytes are not read.
+func (in In[Row]) RowsOf(columns ...string) iter.Seq2[Row, error] {
+	return table.Rows[Row](in.path, columns...)
+}
+
 // All reads every row.
 func (in In[Row]) All() ([]Row, error) { return table.ReadAll[Row](in.path) }
 
@@ -95,6 +101,9 @@ func SourceFiles(paths ...string) Source {
 	}
 	return Source{files}
 }
+
+// SourceOf is a source of files with what an engine knows of them, for tests.
+func SourceOf(files ...File) Source { return Source{files} }
 
 // Files are the files in the order in which they were named, those of a glob
 // sorted by name.
