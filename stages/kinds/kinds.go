@@ -15,6 +15,7 @@ package kinds
 import (
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/amazon"
+	"github.com/prismflow/prismflow/stages/clip"
 	"github.com/prismflow/prismflow/stages/corpus"
 	"github.com/prismflow/prismflow/stages/evaluate"
 	"github.com/prismflow/prismflow/stages/exec"
@@ -40,6 +41,7 @@ func All() (stages.Registry, error) {
 func families() []func() []stages.Kind {
 	return []func() []stages.Kind{
 		amazon.Kinds,
+		clip.Kinds,
 		corpus.Kinds,
 		evaluate.Kinds,
 		exec.Kinds,
