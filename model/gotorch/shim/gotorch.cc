@@ -801,17 +801,23 @@ int64_t pf_info(uint64_t handle, uint64_t* out, int64_t capacity, char* err) {
   });
 }
 
+// From this size on, what goes to a GPU goes by way of pinned memory.
+constexpr int64_t kPinnedBytes = 1 << 20;
+
 int64_t pf_from_host(const void* data, int64_t bytes, const int64_t* sizes, int64_t ndim, int64_t dtype,
                      uint64_t device, uint64_t* out, char* err) {
   return guarded(err, [&] {
-    auto options = at::TensorOptions().dtype(static_cast<c10::ScalarType>(dtype));
+    c10::Device d = device_of(device);
+    // libtorch keeps pinned memory for the next call. Ordinary memory of this size
+    // comes fresh from the system every time, and the driver copies it once more.
+    bool pinned = d.is_cuda() && bytes >= kPinnedBytes;
+    auto options = at::TensorOptions().dtype(static_cast<c10::ScalarType>(dtype)).pinned_memory(pinned);
     at::Tensor t = at::empty(c10::IntArrayRef(sizes, ndim), options);
     if (static_cast<int64_t>(t.nbytes()) != bytes) {
       throw std::invalid_argument("shape asks for " + std::to_string(t.nbytes()) + " bytes, data has " + std::to_string(bytes));
     }
     if (bytes > 0) std::memcpy(t.data_ptr(), data, bytes);
-    c10::Device d = device_of(device);
-    if (!d.is_cpu()) t = t.to(d);
+    if (!d.is_cpu()) t = t.to(d, t.scalar_type(), /*non_blocking=*/pinned);
     *out = hand_out(std::move(t));
     return int64_t{0};
   });
