@@ -4,18 +4,16 @@ import (
 	"bufio"
 	"compress/gzip"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 
 	"github.com/prismflow/prismflow/stages"
-	"github.com/prismflow/prismflow/stages/tables"
+	"github.com/prismflow/prismflow/stages/synthetic/site"
 )
 
-const amazonVersion = 1
+const amazonVersion = 2
 
 // Amazon is the stage kind synthetic.amazon.
 type Amazon struct {
@@ -31,11 +29,12 @@ type Amazon struct {
 	Faithful     float64 `stage:"faithful" default:"0.85" min:"0" max:"1" unit:"share" doc:"interactions that follow the preference; the others follow popularity"`
 	Skew         float64 `stage:"skew" default:"0.6" min:"0" max:"3" doc:"exponent of popularity over its rank; 0 makes all items equal"`
 	WithoutImage float64 `stage:"without_image" default:"0.03" min:"0" max:"1" unit:"share" doc:"items that have no picture"`
+	Faulty       float64 `stage:"faulty" default:"0.15" min:"0" max:"1" unit:"share" doc:"pictures that the site does not simply send; a third of them never arrives"`
 
-	Reviews  stages.OutFile           `stage:"reviews" doc:"reviews in the 2014 format, gzipped JSON lines"`
-	Metadata stages.OutFile           `stage:"metadata" doc:"metadata in the 2014 format, gzipped Python literals"`
-	Images   stages.Out[tables.Image] `stage:"images" doc:"the items' pictures, small PNG files"`
-	Planted  stages.Out[PlantedUser]  `stage:"planted" doc:"what was planted: each user's group and the best that any model can do for it"`
+	Reviews  stages.OutFile          `stage:"reviews" doc:"reviews in the 2014 format, gzipped JSON lines"`
+	Metadata stages.OutFile          `stage:"metadata" doc:"metadata in the 2014 format, gzipped Python literals"`
+	Pictures stages.OutFile          `stage:"pictures" doc:"the items' pictures and how each behaves when it is asked for, for the parameter site of images.download"`
+	Planted  stages.Out[PlantedUser] `stage:"planted" doc:"what was planted: each user's group and the best that any model can do for it"`
 }
 
 // PlantedUser is the truth about one user.
@@ -67,7 +66,11 @@ attributes from who had it, and one that reads pictures and text can see them;
 what the best possible ranking would reach is in the output planted.
 
 The files have the formats of the Amazon 2014 data, including Python literals
-for the metadata and several reviews on one day.`
+for the metadata and several reviews on one day. The pictures are small PNG
+files in a zip archive; their addresses in the metadata never resolve, and
+images.download asks the archive's site for them where it has the parameter
+site. Some behave as pictures of real shops do: they have moved, come late, after
+a failure or cut short at first, are broken, replaced by a page, or gone.`
 
 // optimumPositions is the k of the optimum: Recall@10 is what people compare.
 const optimumPositions = 10
@@ -84,13 +87,13 @@ func (a *Amazon) Validate() []stages.Problem {
 func (a *Amazon) Run(ctx context.Context, env *stages.Env) error {
 	w, err := newWorld(ctx, settings{
 		users: int(a.Users), items: int(a.Items), looks: int(a.Looks), topics: int(a.Topics),
-		length: a.Length, faithful: a.Faithful, skew: a.Skew, withoutImage: a.WithoutImage,
+		length: a.Length, faithful: a.Faithful, skew: a.Skew, withoutImage: a.WithoutImage, faulty: a.Faulty,
 		visual: a.Visual, textual: a.Textual, cross: a.Cross, optimumPositions: optimumPositions,
 	}, uint64(a.Seed))
 	if err != nil {
 		return err
 	}
-	for _, write := range []func(*world) error{a.writeReviews, a.writeMetadata, a.writeImages, a.writePlanted} {
+	for _, write := range []func(*world) error{a.writeReviews, a.writeMetadata, a.writePictures, a.writePlanted} {
 		if err := write(w); err != nil {
 			return err
 		}
@@ -102,7 +105,8 @@ func (a *Amazon) Run(ctx context.Context, env *stages.Env) error {
 	return nil
 }
 
-// count reports the size of the world and its optimum by group.
+// count reports the size of the world, its optimum by group and its pictures by
+// how they behave.
 func (w *world) count(env *stages.Env) {
 	interactions := 0
 	optimum, users := map[string]float64{}, map[string]float64{}
@@ -118,6 +122,22 @@ func (w *world) count(env *stages.Env) {
 		if users[group] > 0 {
 			env.Count("optimum_recall_10_"+group, optimum[group]/users[group])
 		}
+	}
+	w.countPictures(env)
+}
+
+func (w *world) countPictures(env *stages.Env) {
+	pictures := 0
+	behave := map[site.Behaviour]int{}
+	for _, it := range w.items {
+		if it.hasImage {
+			pictures++
+			behave[it.behaviour]++
+		}
+	}
+	env.Count("pictures", float64(pictures))
+	for _, f := range faults {
+		env.Count("pictures_"+string(f.behaviour), float64(behave[f.behaviour]))
 	}
 }
 
@@ -185,8 +205,7 @@ func describe(it item, random *rand.Rand) string {
 	description := fmt.Sprintf("%s in %s, %s", noun, topic, fillers[random.IntN(len(fillers))])
 	url := ""
 	if it.hasImage {
-		// A name that never resolves (RFC 2606).
-		url = fmt.Sprintf(", 'imUrl': 'http://images.invalid/%s.png'", it.id)
+		url = fmt.Sprintf(", 'imUrl': '%s'", site.URL(it.pictureName()))
 	}
 	return fmt.Sprintf("{'asin': '%s', 'title': %s, 'price': %.2f%s, 'brand': %s, 'categories': [['Home', %s]], 'description': %s}",
 		it.id, pythonString(title), 5+random.Float64()*45, url, pythonString(brands[random.IntN(len(brands))]), pythonString(noun+"s"), pythonString(description))
@@ -202,30 +221,34 @@ func pythonString(s string) string {
 	return quote + strings.ReplaceAll(s, quote, `\`+quote) + quote
 }
 
-func (a *Amazon) writeImages(w *world) error {
-	out, err := a.Images.Create()
+// writePictures draws the pictures and says how each behaves.
+func (a *Amazon) writePictures(w *world) error {
+	file, err := a.Pictures.Create()
 	if err != nil {
 		return err
 	}
+	defer file.Close()
+	buffered := bufio.NewWriterSize(file, 1<<16)
+	archive := site.NewWriter(buffered)
 	for _, it := range w.items {
-		row := tables.Image{Item: it.id, Error: "the item has no picture"}
-		if it.hasImage {
-			data, err := picture(it.look, w.settings.looks, w.random)
-			if err != nil {
-				return err
-			}
-			sum := sha256.Sum256(data)
-			url := "http://images.invalid/" + it.id + ".png"
-			row = tables.Image{
-				Item: it.id, URL: url, FinalURL: url, Status: 200, MediaType: "image/png",
-				Width: pictureSide, Height: pictureSide, SHA256: hex.EncodeToString(sum[:]), Bytes: data,
-			}
+		if !it.hasImage {
+			continue
 		}
-		if err := out.Append(row); err != nil {
+		data, err := picture(it.look, w.settings.looks, w.random)
+		if err != nil {
+			return err
+		}
+		if err := archive.Add(it.pictureName(), it.behaviour, data); err != nil {
 			return err
 		}
 	}
-	return out.Close()
+	if err := archive.Close(); err != nil {
+		return err
+	}
+	if err := buffered.Flush(); err != nil {
+		return err
+	}
+	return file.Close()
 }
 
 func (a *Amazon) writePlanted(w *world) error {

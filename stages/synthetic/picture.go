@@ -13,24 +13,25 @@ import (
 const pictureSide = 32
 
 // picture draws an item: a disc whose hue is the look and whose place, size
-// and brightness, like the grey behind it, are chance. It is a PNG file.
+// and brightness, like the grey behind it, are chance. It is a PNG file, which
+// is not compressed, so that its bytes depend on no version of a compressor.
 func picture(look, looks int, random *rand.Rand) ([]byte, error) {
-	img := image.NewNRGBA(image.Rect(0, 0, pictureSide, pictureSide))
 	background := uint8(200 + random.IntN(56))
 	radius := 8 + random.Float64()*4
 	cx, cy := pictureSide/2+random.NormFloat64()*2, pictureSide/2+random.NormFloat64()*2
 	disc := hue(float64(look)/float64(looks), 0.75+0.25*random.Float64())
+	img := image.NewPaletted(image.Rect(0, 0, pictureSide, pictureSide),
+		color.Palette{color.NRGBA{background, background, background, 255}, disc})
 	for y := range pictureSide {
 		for x := range pictureSide {
-			c := color.NRGBA{background, background, background, 255}
 			if math.Hypot(float64(x)-cx, float64(y)-cy) < radius {
-				c = disc
+				img.SetColorIndex(x, y, 1)
 			}
-			img.SetNRGBA(x, y, c)
 		}
 	}
 	var buf bytes.Buffer
-	if err := png.Encode(&buf, img); err != nil {
+	encoder := png.Encoder{CompressionLevel: png.NoCompression}
+	if err := encoder.Encode(&buf, img); err != nil {
 		return nil, err
 	}
 	return buf.Bytes(), nil

@@ -2,19 +2,24 @@ package synthetic
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"image"
 	"image/png"
+	"io"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/stagetest"
-	"github.com/prismflow/prismflow/stages/tables"
+	"github.com/prismflow/prismflow/stages/synthetic/site"
 )
 
 func small() settings {
@@ -89,8 +94,8 @@ func TestSameSeedSameFiles(t *testing.T) {
 	if !bytes.Equal(first.reviews, second.reviews) || !bytes.Equal(first.metadata, second.metadata) {
 		t.Error("the same seed gave different files")
 	}
-	if diff := cmp.Diff(first.images, second.images); diff != "" {
-		t.Errorf("the same seed gave different pictures: %s", diff)
+	if !bytes.Equal(first.pictures, second.pictures) {
+		t.Error("the same seed gave different pictures")
 	}
 	if other := generate(t, 4); bytes.Equal(first.reviews, other.reviews) {
 		t.Error("another seed gave the same reviews")
@@ -98,8 +103,9 @@ func TestSameSeedSameFiles(t *testing.T) {
 }
 
 type generated struct {
-	reviews, metadata []byte
-	images            []tables.Image
+	reviews, metadata, pictures []byte
+	path                        string // of the pictures
+	counts                      map[string]float64
 }
 
 func generate(t *testing.T, seed int64) generated {
@@ -107,19 +113,24 @@ func generate(t *testing.T, seed int64) generated {
 	dir := t.TempDir()
 	stage := Amazon{
 		Seed: seed, Users: 50, Items: 40, Looks: 4, Topics: 3, Length: 7, Visual: 0.3, Textual: 0.3, Cross: 0.3,
-		Faithful: 0.9, WithoutImage: 0.2,
+		Faithful: 0.9, WithoutImage: 0.2, Faulty: 0.6,
 		Reviews:  stages.ToPlainFile(filepath.Join(dir, "reviews")),
 		Metadata: stages.ToPlainFile(filepath.Join(dir, "metadata")),
+		Pictures: stages.ToPlainFile(filepath.Join(dir, "pictures")),
 	}
-	images := stagetest.Result(t, &stage.Images)
 	planted := stagetest.Result(t, &stage.Planted)
-	if err := stage.Run(context.Background(), stagetest.Env(t)); err != nil {
+	env := stagetest.Env(t)
+	if err := stage.Run(context.Background(), env); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(planted()); n != 50 {
 		t.Errorf("%d planted users, want 50", n)
 	}
-	return generated{read(t, dir, "reviews"), read(t, dir, "metadata"), images()}
+	counts := map[string]float64{}
+	for _, c := range env.Report() {
+		counts[c.Name] = c.Value
+	}
+	return generated{read(t, dir, "reviews"), read(t, dir, "metadata"), read(t, dir, "pictures"), filepath.Join(dir, "pictures"), counts}
 }
 
 func read(t *testing.T, dir, name string) []byte {
@@ -131,26 +142,99 @@ func read(t *testing.T, dir, name string) []byte {
 	return data
 }
 
-func TestPicturesArePictures(t *testing.T) {
-	present := 0
-	for _, row := range generate(t, 5).images {
-		if len(row.Bytes) == 0 {
-			if row.Error == "" {
-				t.Errorf("item %s has neither a picture nor a cause", row.Item)
-			}
-			continue
-		}
-		present++
-		img, err := png.Decode(bytes.NewReader(row.Bytes))
-		if err != nil {
-			t.Fatalf("item %s: %v", row.Item, err)
-		}
-		if b := img.Bounds(); b.Dx() != int(row.Width) || b.Dy() != int(row.Height) {
-			t.Errorf("item %s: %v, and the row says %d×%d", row.Item, b, row.Width, row.Height)
+// TestPicturesGolden pins the archive, whose bytes are part of the keys of what
+// is downloaded: no version of Go or of a library is to change them.
+func TestPicturesGolden(t *testing.T) {
+	const want = "1adf130ff7cc803e0d5e6829f523708b6b838c3fbc146e0c3ffcf6f4a336f274"
+	sum := sha256.Sum256(generate(t, 3).pictures)
+	if got := hex.EncodeToString(sum[:]); got != want {
+		t.Errorf("sha256 %s, want %s", got, want)
+	}
+}
+
+var imageURL = regexp.MustCompile(`'imUrl': '([^']+)'`)
+
+// TestPicturesAreServed asks for each picture of the metadata twice, as a
+// client that tries again does, and counts what comes.
+func TestPicturesAreServed(t *testing.T) {
+	world := generate(t, 5)
+	proxy, stop, err := site.Start(t.Context(), world.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(proxy), DisableKeepAlives: true}}
+	asked, arrived := 0.0, 0.0
+	for _, match := range imageURL.FindAllSubmatch(inflated(t, world.metadata), -1) {
+		asked++
+		address := string(match[1])
+		if pictureAt(t, client, address) || pictureAt(t, client, address) {
+			arrived++
 		}
 	}
-	if present == 0 || present == 40 {
-		t.Errorf("%d of 40 items have a picture, and a fifth should have none", present)
+	if asked != world.counts["pictures"] || asked == 0 || asked == 40 {
+		t.Errorf("the metadata names %v pictures of 40 items, of which a fifth should have none; counted %v", asked, world.counts["pictures"])
+	}
+	lost := 0.0
+	for _, b := range []site.Behaviour{site.Missing, site.Gone, site.HTML, site.Truncated} {
+		lost += world.counts["pictures_"+string(b)]
+	}
+	if arrived != asked-lost || lost == 0 {
+		t.Errorf("%v of %v pictures arrive, and %v should be lost", arrived, asked, lost)
+	}
+}
+
+// pictureAt says whether there is a picture at an address, now.
+func pictureAt(t *testing.T, client *http.Client, address string) bool {
+	t.Helper()
+	response, err := client.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	img, err := png.Decode(response.Body)
+	return err == nil && response.StatusCode == 200 && img.Bounds() == image.Rect(0, 0, pictureSide, pictureSide)
+}
+
+func inflated(t *testing.T, data []byte) []byte {
+	t.Helper()
+	reader, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// The share of faulty pictures, and their proportions, are as announced, and
+// how the site behaves changes neither items nor users.
+func TestFaults(t *testing.T) {
+	s := small()
+	s.items, s.users, s.faulty = 20_000, 10, 0.3
+	w := drawn(t, s, 1)
+	counts := map[site.Behaviour]float64{}
+	for _, it := range w.items {
+		counts[it.behaviour]++
+	}
+	var weights float64
+	for _, f := range faults {
+		weights += f.weight
+	}
+	for _, f := range faults {
+		want := float64(s.items) * s.faulty * f.weight / weights
+		if got := counts[f.behaviour]; math.Abs(got-want) > 4*math.Sqrt(want) {
+			t.Errorf("%v pictures are %s, and %.0f are expected", got, f.behaviour, want)
+		}
+	}
+	s.faulty = 0
+	for i, it := range drawn(t, s, 1).items {
+		w.items[i].behaviour = site.Sent
+		if it != w.items[i] {
+			t.Fatalf("item %d is %+v, and %+v where pictures are faulty", i, it, w.items[i])
+		}
 	}
 }
 

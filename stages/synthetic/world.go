@@ -7,6 +7,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/prismflow/prismflow/stages/synthetic/site"
 )
 
 // Groups of users, by what they prefer.
@@ -25,6 +27,7 @@ type settings struct {
 	faithful         float64 // share of interactions that follow the preference
 	skew             float64 // exponent of the items' popularity by rank
 	withoutImage     float64 // share of items that have no picture
+	faulty           float64 // share of pictures that are not simply sent
 	visual, textual  float64 // shares of users; what remains of 1 is none
 	cross            float64
 	optimumPositions int // the planted optimum is computed for this many positions
@@ -45,7 +48,10 @@ type item struct {
 	topic      int // textual attribute: readable in the text only
 	popularity float64
 	hasImage   bool
+	behaviour  site.Behaviour // of the picture
 }
+
+func (it item) pictureName() string { return it.id + ".png" }
 
 type user struct {
 	id      string
@@ -64,6 +70,8 @@ type user struct {
 func newWorld(ctx context.Context, s settings, seed uint64) (*world, error) {
 	w := &world{settings: s, random: rand.New(rand.NewPCG(seed, 0x70726973_6d666c6f))}
 	w.makeItems()
+	// From a stream of its own: how the site behaves changes nothing else.
+	w.makeFaults(rand.New(rand.NewPCG(seed, 0x73697465_66617565)))
 	return w, w.makeUsers(ctx)
 }
 
@@ -80,6 +88,35 @@ func (w *world) makeItems() {
 			popularity: math.Pow(float64(ranks[i]+1), -w.settings.skew),
 			hasImage:   w.random.Float64() >= w.settings.withoutImage,
 		})
+	}
+}
+
+// faults are the behaviours of pictures that are not simply sent, and in what
+// proportion they are met: of fifteen, five never arrive.
+var faults = []struct {
+	behaviour site.Behaviour
+	weight    float64
+}{
+	{site.Slow, 3}, {site.Moved, 2}, {site.Failing, 2}, {site.Busy, 1}, {site.CutShort, 2},
+	{site.Missing, 2}, {site.Gone, 1}, {site.HTML, 1}, {site.Truncated, 1},
+}
+
+func (w *world) makeFaults(random *rand.Rand) {
+	var total float64
+	for _, f := range faults {
+		total += f.weight
+	}
+	for i := range w.items {
+		faulty, x := random.Float64() < w.settings.faulty, random.Float64()*total
+		if !faulty {
+			continue
+		}
+		for _, f := range faults {
+			if x -= f.weight; x < 0 {
+				w.items[i].behaviour = f.behaviour
+				break
+			}
+		}
 	}
 }
 

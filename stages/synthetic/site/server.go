@@ -186,7 +186,7 @@ func (h *handler) fail(w http.ResponseWriter, picture stored) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 		_, _ = w.Write(data[:len(data)/2])
 		_ = http.NewResponseController(w).Flush() // else the client sees nothing of it
-		panic(http.ErrAbortHandler) // how a handler ends a connection
+		panic(http.ErrAbortHandler)               // how a handler ends a connection
 	default:
 		http.Error(w, "something went wrong", http.StatusInternalServerError)
 	}
