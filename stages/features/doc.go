@@ -3,7 +3,7 @@
 //	[stages.features]
 //	kind   = "features.hashed"
 //	items  = "corpus.items"
-//	images = "synthetic.images"
+//	images = "images.images"
 //
 // features.hashed needs no pretrained weights: it hashes n-grams of the text
 // and histograms of the picture. features.attributes takes published lists of

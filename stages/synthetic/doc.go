@@ -5,7 +5,8 @@
 //	kind  = "synthetic.amazon"
 //	users = 3000
 //
-// The generated files have the real formats and go through the real ingest.
+// The generated files have the real formats and go through the real ingest; the
+// pictures are downloaded from a site on loopback, which package site serves.
 package synthetic
 
 import "github.com/prismflow/prismflow/stages"

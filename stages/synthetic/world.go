@@ -92,13 +92,14 @@ func (w *world) makeItems() {
 }
 
 // faults are the behaviours of pictures that are not simply sent, and in what
-// proportion they are met: of fifteen, five never arrive.
+// proportion they are met: of thirty, ten never arrive. Few are busy, as an
+// adult client then leaves the whole site alone for a second.
 var faults = []struct {
 	behaviour site.Behaviour
 	weight    float64
 }{
-	{site.Slow, 3}, {site.Moved, 2}, {site.Failing, 2}, {site.Busy, 1}, {site.CutShort, 2},
-	{site.Missing, 2}, {site.Gone, 1}, {site.HTML, 1}, {site.Truncated, 1},
+	{site.Slow, 6}, {site.Moved, 4}, {site.Failing, 5}, {site.Busy, 1}, {site.CutShort, 4},
+	{site.Missing, 4}, {site.Gone, 2}, {site.HTML, 2}, {site.Truncated, 2},
 }
 
 func (w *world) makeFaults(random *rand.Rand) {
