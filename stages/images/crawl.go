@@ -35,6 +35,11 @@ func (r *run) download(ctx context.Context) error {
 	if transport == nil {
 		network := r.network()
 		defer network.close()
+		stop, err := r.serveSite(ctx, network)
+		if err != nil {
+			return err
+		}
+		defer stop()
 		transport = network
 	}
 	return r.crawler(transport).run(ctx, r.plan.ask, int(r.Concurrency.Value))
@@ -146,6 +151,7 @@ func (c *crawler) trouble(v *visit, f *failure) error {
 	if closed := c.frontier.add(again); closed != "" {
 		return c.fail(v.target, f)
 	}
+	c.tally.again(f)
 	return nil
 }
 

@@ -23,6 +23,7 @@ type itemURL struct {
 type Download struct {
 	Items     stages.In[itemURL] `stage:"items" doc:"the items whose pictures are wanted, and where those are"`
 	Directory stages.Source      `stage:"directory" optional:"true" directory:"true" doc:"a directory with pictures named <item>.jpg, .jpeg, .png, .gif or .webp, the item id percent-escaped as in a URL's path; an item that has its picture there is not asked for elsewhere"`
+	Site      stages.Source      `stage:"site" optional:"true" doc:"for demonstrations and tests: pictures of synthetic.amazon, which are served on loopback while the stage runs and asked for over HTTP; nothing else is dialled then"`
 
 	MaxBytes     int64   `stage:"max_bytes" default:"20971520" min:"1024" max:"67108864" unit:"bytes" doc:"size of a picture's file above which it fails"`
 	MaxPixels    int64   `stage:"max_pixels" default:"67108864" min:"1" max:"1073741824" unit:"pixels" doc:"width × height above which a picture fails, by what its header says"`
@@ -111,7 +112,7 @@ func (d *Download) Revalidates() string {
 
 // Run downloads what is not known yet and writes the table.
 func (d *Download) Run(ctx context.Context, env *stages.Env) error {
-	memo, err := env.Memo(ctx, shelfScope())
+	memo, err := env.Memo(ctx, shelfScope(d.Site.Files()))
 	if err != nil {
 		return fmt.Errorf("opening what is known of pictures: %w", err)
 	}

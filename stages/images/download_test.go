@@ -37,7 +37,7 @@ func TestDownload(t *testing.T) {
 	if n := s.times("/a.png"); n != 2 { // once for two items, once for the redirect
 		t.Errorf("a picture of two items and a redirect was asked for %d times", n)
 	}
-	wantCounts := map[string]int{"items": 4, "pictures": 3, "without_url": 1, "reused": 0, "from_files": 0, "downloaded": 2, "not_modified": 0, "not_revalidated": 0, "bytes": 2 * len(aPNG(1)), "failed": 0}
+	wantCounts := map[string]int{"items": 4, "pictures": 3, "without_url": 1, "reused": 0, "from_files": 0, "downloaded": 2, "not_modified": 0, "not_revalidated": 0, "bytes": 2 * len(aPNG(1)), "retried": 0, "failed": 0}
 	if diff := cmp.Diff(wantCounts, counts(env)); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}

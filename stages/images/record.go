@@ -97,9 +97,14 @@ func (r record) pixels() int64 { return int64(r.Width) * int64(r.Height) }
 type shelf struct{ memo stages.Memo }
 
 // shelfScope has no parameters, so that changed limits ask nobody again for what
-// they do not concern.
-func shelfScope() artifacts.Request {
-	return artifacts.Request{Kind: "images.download/rows", Version: recordVersion}
+// they do not concern. It has the archive of a site: in each a URL may stand for
+// another picture.
+func shelfScope(site []stages.File) artifacts.Request {
+	scope := artifacts.Request{Kind: "images.download/rows", Version: recordVersion}
+	for _, archive := range site {
+		scope.Files = map[string][]artifacts.FileDigest{"site": {{Digest: archive.Digest}}}
+	}
+	return scope
 }
 
 func recordKey(url string) stages.MemoKey {

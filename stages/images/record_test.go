@@ -78,7 +78,7 @@ func FuzzDecodeRecord(f *testing.F) {
 
 // What several URLs serve is kept once, and what is damaged is kept anew.
 func TestShelf(t *testing.T) {
-	memo, err := stagetest.Env(t).Memo(t.Context(), shelfScope())
+	memo, err := stagetest.Env(t).Memo(t.Context(), shelfScope(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestLostPicture(t *testing.T) {
 		if i > 0 {
 			continue
 		}
-		memo, err := env.Memo(t.Context(), shelfScope())
+		memo, err := env.Memo(t.Context(), shelfScope(nil))
 		if err == nil {
 			err = memo.Put(bytesKey(rows[0].SHA256), []byte("damaged"))
 		}

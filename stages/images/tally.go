@@ -55,6 +55,7 @@ type tally struct {
 	done        int        // URLs
 	downloaded  int        // URLs
 	unchanged   int        // URLs
+	retried     failures   // requests that were made again, by why
 	unreachable int        // URLs whose picture is known and could not be asked about
 	bytes       int64
 	told        time.Time // when metrics were last told
@@ -69,7 +70,7 @@ const rounding = 1e-6
 func newTally(env *stages.Env, p *plan, maxFailed float64) *tally {
 	t := &tally{
 		env: env, total: p.total(), most: int(maxFailed*float64(p.total()) + rounding), share: maxFailed,
-		asked: len(p.ask), failed: failures{}, passing: failures{},
+		asked: len(p.ask), failed: failures{}, passing: failures{}, retried: failures{},
 	}
 	for _, target := range p.targets {
 		if target.need == reuse || target.need == giveUp {
@@ -109,6 +110,13 @@ func (t *tally) lose(f *failure) error {
 	t.pictures--
 	t.count(f, 1, "")
 	return t.check()
+}
+
+// again counts a request that is made once more.
+func (t *tally) again(f *failure) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.retried[f.cause]++
 }
 
 // An ending is how the asking for a target ended.
@@ -183,8 +191,12 @@ func (t *tally) report(p *plan) {
 	count("not_modified", t.unchanged)
 	count("not_revalidated", t.unreachable)
 	t.env.Count("bytes", float64(t.bytes))
-	count("failed", t.failed.total())
-	for _, c := range t.failed.causes() {
-		count("failed_"+string(c), t.failed[c])
+	byCause := func(name string, f failures) {
+		count(name, f.total())
+		for _, c := range f.causes() {
+			count(name+"_"+string(c), f[c])
+		}
 	}
+	byCause("retried", t.retried)
+	byCause("failed", t.failed)
 }
