@@ -87,11 +87,12 @@ func (b *binder) input(f declaredField, field inputField) (Input, bool) {
 	return Input{Port: f.name, From: ref, Columns: columns, Schema: schema}, true
 }
 
-// source reads a path, glob, URL or reference, or a list of them.
+// source reads a path, glob, URL or reference, or a list of them. An optional one
+// that is empty is absent, so that a pipeline's parameter can leave it open.
 func (b *binder) source(f declaredField) (SourceSpec, []Input, bool) {
 	v, ok := b.take(f.name)
 	pin := b.pin(f)
-	if !ok {
+	if !ok || f.optional && v.V == "" {
 		if !f.optional {
 			b.problem("", "needs %s (%s)", f.name, f.doc)
 		}

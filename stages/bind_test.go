@@ -76,6 +76,25 @@ func TestBindReportsEveryProblem(t *testing.T) {
 	}
 }
 
+type twoSources struct {
+	Needed Source `stage:"needed" doc:"files"`
+	Extra  Source `stage:"extra" optional:"true" doc:"more files"`
+}
+
+func (*twoSources) Run(context.Context, *Env) error { return nil }
+
+// A pipeline's parameter can leave an optional source open, and only that.
+func TestEmptySourceIsAbsent(t *testing.T) {
+	kind := Declare[twoSources]("test.sources", 1, "two sources")
+	stage, problems := kind.Bind(Values{"needed": {V: "x"}, "extra": {V: ""}}, BindContext{})
+	if len(problems) > 0 || len(stage.Sources()) != 1 || stage.Sources()[0].Param != "needed" {
+		t.Errorf("sources %v, problems %v", stage.Sources(), problems)
+	}
+	if _, problems := kind.Bind(Values{"needed": {V: ""}}, BindContext{}); len(problems) != 1 || problems[0].Param != "needed" {
+		t.Errorf("problems %v, want one of needed", problems)
+	}
+}
+
 func TestProblemsAreShort(t *testing.T) {
 	huge := strings.Repeat("x", 1_000_000)
 	_, problems := bindSample(t, map[string]any{"source": "x", "count": huge, "mode": huge, "rows": huge})
