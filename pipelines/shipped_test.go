@@ -79,6 +79,30 @@ func TestShippedModelsHoldTheirItems(t *testing.T) {
 	}
 }
 
+// TestCategoriesDifferInTheirDataAlone keeps what one of them learns in all.
+func TestCategoriesDifferInTheirDataAlone(t *testing.T) {
+	shape := func(name, title, file string) string {
+		text, _ := pipelines.Embedded(name + ".toml")
+		return strings.NewReplacer(file, "CATEGORY", title, "CATEGORY", name+".toml", "NAME.toml", `"`+name+`"`, `"NAME"`).Replace(string(text))
+	}
+	want := shape("sports", "Sports and Outdoors", "Sports_and_Outdoors")
+	for _, got := range []string{shape("beauty", "Beauty", "Beauty"), shape("home", "Home and Kitchen", "Home_and_Kitchen")} {
+		if got != want {
+			t.Errorf("differs from sports.toml:\n%s", got)
+		}
+	}
+}
+
+// Their comment says how to do without CLIP.
+func TestHashedInPlaceOfCLIP(t *testing.T) {
+	text, _ := pipelines.Embedded("sports.toml")
+	hashed := strings.NewReplacer(`kind = "clip.embed"`, `kind = "features.hashed"`, "weights = \"${params.weights}\"\n", "").Replace(string(text))
+	list := diagnose(t, hashed)
+	if len(list) != 1 || list[0].Severity != pipelines.Warning || !strings.Contains(list[0].Message, "weights") {
+		t.Errorf("got %v, want to hear that the parameter weights is not used", list)
+	}
+}
+
 // The README lists what is shipped, and nothing else.
 func TestShippedPipelinesAreListed(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
