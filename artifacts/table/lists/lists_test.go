@@ -1,0 +1,276 @@
+package lists
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+	"github.com/apache/arrow/go/v17/parquet"
+	"github.com/apache/arrow/go/v17/parquet/compress"
+	"github.com/apache/arrow/go/v17/parquet/pqarrow"
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/prismflow/prismflow/artifacts/table"
+)
+
+func write(t testing.TB, data []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// readAll reads a file, as lists of their own.
+func readAll(path, keys, lists string) ([]Row, error) {
+	f, err := Open(path, keys, lists)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var rows []Row
+	for row, err := range f.All() {
+		if err != nil {
+			return rows, err
+		}
+		row.List = append([]float64(nil), row.List...)
+		rows = append(rows, row)
+	}
+	if int64(len(rows)) != f.Rows() {
+		return rows, fmt.Errorf("%d rows where the file says %d", len(rows), f.Rows())
+	}
+	return rows, nil
+}
+
+// parquetFile writes what Arrow's own types can say and a table's rows cannot.
+func parquetFile(t testing.TB, schema *arrow.Schema, json string, options ...parquet.WriterProperty) []byte {
+	t.Helper()
+	record, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(json))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	w, err := pqarrow.NewFileWriter(schema, &b, parquet.NewWriterProperties(options...), pqarrow.NewArrowWriterProperties())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Write(record); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func listSchema(elementNull bool) *arrow.Schema {
+	return arrow.NewSchema([]arrow.Field{
+		{Name: "item", Type: arrow.BinaryTypes.String, Nullable: true},
+		{Name: "vector", Type: arrow.ListOfField(arrow.Field{Name: "item", Type: arrow.PrimitiveTypes.Float32, Nullable: elementNull}), Nullable: true},
+	}, nil)
+}
+
+func TestNullsInParquet(t *testing.T) {
+	for _, c := range []struct {
+		json, want string
+	}{
+		{`[{"item": "a", "vector": [1, null]}]`, "element 1 is null"},
+		{`[{"item": "a", "vector": [null, 1]}]`, "element 0 is null"},
+		{`[{"item": "a", "vector": [null]}]`, "element 0 is null"},
+	} {
+		got, err := readAll(write(t, parquetFile(t, listSchema(true), c.json)), "item", "vector")
+		if err == nil || err.Error() != c.want {
+			t.Errorf("%s: got %v and %v, want %s", c.json, got, err, c.want)
+		}
+	}
+	for _, elementNull := range []bool{false, true} {
+		data := parquetFile(t, listSchema(elementNull), `[{"item": "a", "vector": null}, {"item": "b", "vector": []}, {"item": null, "vector": [1, 2]}]`)
+		got, err := readAll(write(t, data), "item", "vector")
+		if diff := cmp.Diff([]Row{{Key: "a"}, {Key: "b"}, {List: []float64{1, 2}}}, got); err != nil || diff != "" {
+			t.Errorf("elements that may be null %v: %v\n%s", elementNull, err, diff)
+		}
+	}
+}
+
+// Any table comes back, through pages of both versions, dictionaries, row
+// groups and compressions.
+func TestParquetComesBack(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(rt *rapid.T) {
+		width := rapid.IntRange(1, 40).Draw(rt, "width")
+		rows := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) Row {
+			row := Row{Key: rapid.StringMatching(`[a-c]{1,3}`).Draw(rt, "item")}
+			if rapid.IntRange(0, 4).Draw(rt, "null") > 0 {
+				for range width {
+					row.List = append(row.List, float64(rapid.Float32Range(-2, 2).Draw(rt, "x")))
+				}
+			}
+			return row
+		}), 0, 50).Draw(rt, "rows")
+		builder := array.NewRecordBuilder(memory.DefaultAllocator, listSchema(true))
+		lists := builder.Field(1).(*array.ListBuilder)
+		for _, row := range rows {
+			builder.Field(0).(*array.StringBuilder).Append(row.Key)
+			lists.Append(row.List != nil)
+			for _, x := range row.List {
+				lists.ValueBuilder().(*array.Float32Builder).Append(float32(x))
+			}
+		}
+		var b bytes.Buffer
+		w, err := pqarrow.NewFileWriter(listSchema(true), &b, parquet.NewWriterProperties(
+			parquet.WithDataPageVersion(rapid.SampledFrom([]parquet.DataPageVersion{parquet.DataPageV1, parquet.DataPageV2}).Draw(rt, "version")),
+			parquet.WithDataPageSize(rapid.Int64Range(1, 2000).Draw(rt, "page")),
+			parquet.WithDictionaryDefault(rapid.Bool().Draw(rt, "dictionary")),
+			parquet.WithCompression(rapid.SampledFrom([]compress.Compression{
+				compress.Codecs.Uncompressed, compress.Codecs.Snappy, compress.Codecs.Zstd, compress.Codecs.Gzip,
+			}).Draw(rt, "compression")),
+			parquet.WithMaxRowGroupLength(rapid.Int64Range(1, 60).Draw(rt, "row group")),
+			parquet.WithBatchSize(7),
+		), pqarrow.NewArrowWriterProperties())
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if err := w.Write(builder.NewRecord()); err != nil {
+			rt.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			rt.Fatal(err)
+		}
+		path := filepath.Join(dir, "file")
+		if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+			rt.Fatal(err)
+		}
+		got, err := readAll(path, "item", "vector")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if len(rows) == 0 {
+			rows = nil
+		}
+		if diff := cmp.Diff(rows, got); diff != "" {
+			rt.Fatalf("(-want +got)\n%s", diff)
+		}
+	})
+}
+
+func arrowFile(t testing.TB) string {
+	t.Helper()
+	type row struct {
+		Item   int64     `arrow:"item"`
+		Vector []float64 `arrow:"vector,nullable"`
+	}
+	path := filepath.Join(t.TempDir(), "file.arrow")
+	w, err := table.Create[row](path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.AppendAll([]row{{-3, []float64{1, 2}}, {4, nil}, {5, []float64{}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestArrow(t *testing.T) {
+	got, err := readAll(arrowFile(t), "item", "vector")
+	if diff := cmp.Diff([]Row{{Key: "-3", List: []float64{1, 2}}, {Key: "4"}, {Key: "5"}}, got); err != nil || diff != "" {
+		t.Errorf("%v, (-want +got)\n%s", err, diff)
+	}
+}
+
+func seeds(t testing.TB) [][]byte {
+	arrow, err := os.ReadFile(arrowFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const json = `[{"item": "a", "vector": [1, 2]}, {"item": "a", "vector": null}, {"item": "b", "vector": []}]`
+	return [][]byte{
+		arrow,
+		parquetFile(t, listSchema(true), json, parquet.WithDataPageVersion(parquet.DataPageV2), parquet.WithDictionaryDefault(true)),
+		parquetFile(t, listSchema(false), json, parquet.WithDictionaryDefault(false)),
+		parquetFile(t, listSchema(true), json, parquet.WithCompression(compress.Codecs.Snappy)),
+	}
+}
+
+// A flipped bit anywhere gives an error or other values, and nothing worse.
+func TestFlippedBits(t *testing.T) {
+	for _, whole := range seeds(t) {
+		path := write(t, whole)
+		for at := range whole {
+			broken := bytes.Clone(whole)
+			broken[at] ^= 1 << (at % 8)
+			if err := os.WriteFile(path, broken, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if rows, err := readAll(path, "item", "vector"); err == nil && len(rows) > len(whole) {
+				t.Errorf("byte %d: %d rows", at, len(rows))
+			}
+		}
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	for _, data := range seeds(f) {
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = readAll(path, "item", "vector")
+	})
+}
+
+// Parquet's mixture of run lengths and packed bits, by the examples of its
+// definition.
+func TestRuns(t *testing.T) {
+	for _, c := range []struct {
+		data  []byte
+		width uint
+		n     int
+		want  string
+	}{
+		{[]byte{3, 0x88, 0xc6, 0xfa}, 3, 8, "[0 1 2 3 4 5 6 7]"},                                         // one group of packed bits
+		{[]byte{3, 0x88, 0xc6, 0xfa}, 3, 5, "[0 1 2 3 4]"},                                               // of which some are padding
+		{[]byte{8, 2, 3, 0x88, 0xc6, 0xfa}, 3, 6, "[2 2 2 2 0 1]"},                                       // four times 2 before them
+		{[]byte{4, 0x34, 0x12}, 13, 2, "[4660 4660]"},                                                    // a number of two bytes
+		{[]byte{6}, 0, 3, "[0 0 0]"},                                                                     // no bits at all
+		{[]byte{0, 1, 0, 1, 6, 1}, 1, 3, "[1 1 1]"},                                                      // runs of nothing
+		{[]byte{3, 0x88, 0xc6}, 3, 8, "the file is broken"},                                              // cut off
+		{[]byte{4}, 3, 2, "the file is broken"},                                                          // cut off
+		{nil, 3, 1, "the file is broken"},                                                                // empty
+		{[]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}, 8, 1000, "the file is broken"}, // 2⁶³ groups
+	} {
+		values := []uint32{}
+		err := eachRun(c.data, c.width, c.n, func(value uint32, times int) error {
+			for range times {
+				values = append(values, value)
+			}
+			return nil
+		})
+		got := fmt.Sprint(values)
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.HasPrefix(got, c.want) {
+			t.Errorf("%x of %d bits: got %s, want %s", c.data, c.width, got, c.want)
+		}
+	}
+}
+
+func TestJoined(t *testing.T) {
+	if got := joined([]byte{1, 2, 3, 4, 5, 6}, 3, 2); !bytes.Equal(got, []byte{1, 4, 2, 5, 3, 6}) {
+		t.Errorf("got %v", got)
+	}
+}
