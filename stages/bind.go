@@ -22,6 +22,7 @@ func (d *declared) bind(values Values, bc BindContext) []Problem {
 			}
 		case roleSource:
 			if spec, inputs, ok := b.source(f); ok {
+				field.Addr().Interface().(sourceField).giveSource()
 				d.sources = append(d.sources, spec)
 				d.inputs = append(d.inputs, inputs...)
 			}

@@ -103,6 +103,16 @@ func TestProblemsAreShort(t *testing.T) {
 	}
 }
 
+func TestGivenSourcesAreKnownBeforeThereAreFiles(t *testing.T) {
+	stage, problems := bindSample(t, map[string]any{"source": "x.gz", "count": int64(7)})
+	if problems != nil || !stage.(*declared).runner.(*sample).Source.Given() {
+		t.Errorf("a source that the pipeline names is not given: %v", problems)
+	}
+	if (Source{}).Given() || !SourceFiles("x").Given() {
+		t.Error("given without a pipeline is what has files")
+	}
+}
+
 func TestSourceMayBeAStage(t *testing.T) {
 	stage, problems := bindSample(t, map[string]any{"source": "other.file", "count": int64(1)})
 	if problems != nil {

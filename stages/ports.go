@@ -91,7 +91,10 @@ func (o OutFile) Create() (*os.File, error) { return os.Create(o.path) }
 // Source is a parameter that names files: a path, a glob, a URL, a list of
 // them, or "<stage>.<output>" for a plain file that another stage makes. The
 // stage sees their content and, in messages, their names.
-type Source struct{ files []File }
+type Source struct {
+	files []File
+	given bool
+}
 
 // SourceFiles is a source of the files at paths, for tests.
 func SourceFiles(paths ...string) Source {
@@ -99,11 +102,15 @@ func SourceFiles(paths ...string) Source {
 	for i, path := range paths {
 		files[i] = File{Name: path, Path: path}
 	}
-	return Source{files}
+	return Source{files: files}
 }
 
 // SourceOf is a source of files with what an engine knows of them, for tests.
-func SourceOf(files ...File) Source { return Source{files} }
+func SourceOf(files ...File) Source { return Source{files: files} }
+
+// Given says whether the pipeline names the source, which Validate may ask
+// before there are files.
+func (s Source) Given() bool { return s.given || len(s.files) > 0 }
 
 // Files are the files in the order in which they were named, those of a glob
 // sorted by name.
@@ -132,7 +139,10 @@ type (
 		attachOutput(path string, done func(artifacts.Output))
 		outputSchema() (schema table.Schema, file bool)
 	}
-	sourceField  interface{ attachSource([]File) }
+	sourceField interface {
+		giveSource()
+		attachSource([]File)
+	}
 	settingField interface{ setting() any } // a pointer to the value
 )
 
@@ -147,6 +157,7 @@ func (o *Out[Row]) outputSchema() (table.Schema, bool) { return table.SchemaOf[R
 func (o *OutFile) attachOutput(path string, _ func(artifacts.Output)) { o.path = path }
 func (o *OutFile) outputSchema() (table.Schema, bool)                 { return nil, true }
 
+func (s *Source) giveSource()               { s.given = true }
 func (s *Source) attachSource(files []File) { s.files = files }
 
 func (s *Setting[T]) setting() any { return &s.Value }
