@@ -17,7 +17,7 @@ import (
 const (
 	attributesVersion = 1
 	maxWidth          = 1 << 16 // components of a vector
-	noPictures        = 1       // components of the image vectors that nobody has; a list of fixed length needs one
+	absentWidth       = 1       // components of the image vectors that nobody has; a list of fixed length needs one
 )
 
 // itemID is what is read of an item.
@@ -74,7 +74,7 @@ func (s *Attributes) Run(ctx context.Context, env *stages.Env) error {
 	if err != nil {
 		return err
 	}
-	out, err := s.Features.Create(table.WithWidth("image", noPictures), table.WithWidth("text", space.width))
+	out, err := s.Features.Create(table.WithWidth("image", absentWidth), table.WithWidth("text", space.width))
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (s *Attributes) Run(ctx context.Context, env *stages.Env) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		row := tables.Features{ID: item.ID, Item: item.Item, Image: make([]float32, noPictures)}
+		row := tables.Features{ID: item.ID, Item: item.Item, Image: make([]float32, absentWidth)}
 		row.Text, row.TextPresent = space.vector(lists.of[item.Item])
 		withText += count(row.TextPresent)
 		if err := out.Append(row); err != nil {

@@ -7,8 +7,9 @@
 //
 // features.hashed needs no pretrained weights: it hashes n-grams of the text
 // and histograms of the picture. features.attributes takes published lists of
-// attributes for the text. features.shuffled deals the vectors out to the items
-// anew, for the ablation that a gain must not survive.
+// attributes for the text, and features.import vectors that a team's own
+// encoder made. features.shuffled deals the vectors out to the items anew, for
+// the ablation that a gain must not survive.
 //
 // The package does not encode with neural networks, and it does not fetch
 // pictures.
@@ -18,5 +19,5 @@ import "github.com/prismflow/prismflow/stages"
 
 // Kinds are the stage kinds of this package.
 func Kinds() []stages.Kind {
-	return []stages.Kind{attributesKind(), hashedKind(), shuffledKind()}
+	return []stages.Kind{attributesKind(), hashedKind(), importKind(), shuffledKind()}
 }
