@@ -27,6 +27,7 @@ func allKinds(t *testing.T) stages.Registry {
 // given are the parameters that a shipped pipeline does not run without.
 var given = map[string]map[string]string{
 	"amazon.toml":                         {"reviews": "reviews.json.gz", "metadata": "meta.json.gz"},
+	"movielens.toml":                      {"ratings": "ratings.csv", "movies": "movies.csv", "tags": "tags.csv", "posters": "http://localhost/posters"},
 	"sequences.toml":                      {"file": "Beauty.txt"},
 	"bench/beauty_indirec.toml":           {"file": "Beauty.txt"},
 	"bench/beauty_prism_attributes.toml":  {"file": "Beauty.txt", "attributes": "attributes.json"},

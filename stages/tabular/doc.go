@@ -4,7 +4,7 @@
 //
 //	[stages.ratings]
 //	kind   = "tabular.interactions"
-//	source = "ratings.csv"             # userId,movieId,rating,timestamp
+//	source = "data/ratings.csv"        # userId,movieId,rating,timestamp
 //	user   = "userId"
 //	item   = "movieId"
 //	rating = "rating"
