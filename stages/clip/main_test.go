@@ -17,6 +17,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/model/gotorch/torchtest"
@@ -115,6 +116,7 @@ type result struct {
 	counts  map[string]float64
 	metrics map[string]any
 	done    int64 // the last progress
+	took    time.Duration
 }
 
 // forget has the world remember nothing.
@@ -149,9 +151,11 @@ func (w *world) run(t testing.TB, ctx context.Context) (result, error) {
 	}
 	env.OnMetrics = func(values map[string]any) { r.metrics = maps.Clone(values) }
 	read := stagetest.Result(t, &stage.Features)
+	began := time.Now()
 	if err := stage.Run(ctx, env); err != nil {
 		return r, err
 	}
+	r.took = time.Since(began)
 	r.rows = read()
 	for _, count := range env.Report() {
 		r.counts[count.Name] = count.Value
