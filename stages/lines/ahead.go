@@ -38,14 +38,15 @@ type ahead struct {
 	running sync.WaitGroup
 	blocks  chan block
 	free    chan []byte // blocks' memory, to be used again
+	member  string      // what is read of an archive
 	total   int64
 	done    atomic.Int64
 }
 
-func readAhead(ctx context.Context, files []stages.File) *ahead {
+func readAhead(ctx context.Context, files []stages.File, member string) *ahead {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &ahead{
-		ctx: ctx, cancel: cancel,
+		ctx: ctx, cancel: cancel, member: member,
 		blocks: make(chan block, blocksAhead),
 		free:   make(chan []byte, blocksAhead+2), // one is being read and one being filled
 	}
@@ -91,13 +92,13 @@ func (a *ahead) file(f stages.File) bool {
 		return false
 	}
 	defer opened.Close()
-	text, err := plainText(countingReader{opened, &a.done})
+	name, text, err := a.text(f.Name, opened)
 	if err != nil {
 		a.send(block{file: f.Name, first: true, end: true, err: err})
 		return false
 	}
 	for first := true; ; first = false {
-		b := block{file: f.Name, first: first}
+		b := block{file: name, first: first}
 		b.data, err = fill(text, a.memory())
 		b.end = err != nil
 		if err != io.EOF {
@@ -110,6 +111,19 @@ func (a *ahead) file(f stages.File) bool {
 			return true
 		}
 	}
+}
+
+// text is what is to be read of a file, and what that is called.
+func (a *ahead) text(name string, file io.Reader) (string, io.Reader, error) {
+	inflated, err := plainText(countingReader{file, &a.done, a.ctx})
+	if err != nil {
+		return name, nil, err
+	}
+	within, text, err := member(inflated, a.member)
+	if within != "" {
+		name += "/" + within
+	}
+	return name, withoutMark(text), err
 }
 
 // fill reads into buffer and returns how much of it is full, with io.EOF at
@@ -144,20 +158,25 @@ func (a *ahead) send(b block) bool {
 	}
 }
 
+// A countingReader counts what is read, until ctx is done: to go over a large
+// part of an archive may take minutes.
 type countingReader struct {
 	io.Reader
-	n *atomic.Int64
+	n   *atomic.Int64
+	ctx context.Context
 }
 
 func (c countingReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
 	n, err := c.Reader.Read(p)
 	c.n.Add(int64(n))
 	return n, err
 }
 
-// plainText is what a file holds, inflated if need be and without a byte order
-// mark.
-func plainText(file io.Reader) (io.Reader, error) {
+// plainText is what a file holds, inflated if need be.
+func plainText(file io.Reader) (*bufio.Reader, error) {
 	buffered := bufio.NewReaderSize(file, 256<<10)
 	head, err := buffered.Peek(6)
 	if err != nil && err != io.EOF {
@@ -167,13 +186,13 @@ func plainText(file io.Reader) (io.Reader, error) {
 		return nil, fmt.Errorf("this is a %s file: unpack it first, or pack it with gzip", name)
 	}
 	if !bytes.HasPrefix(head, []byte("\x1f\x8b")) {
-		return withoutMark(buffered), nil
+		return buffered, nil
 	}
 	inflater, err := gzip.NewReader(buffered)
 	if err != nil {
 		return nil, damaged(err)
 	}
-	return withoutMark(bufio.NewReaderSize(inflated{inflater}, 4<<10)), nil
+	return bufio.NewReaderSize(inflated{inflater}, 4<<10), nil
 }
 
 // packedAs names a compressed format that is not read.
@@ -191,6 +210,7 @@ func packedAs(head []byte) string {
 	return ""
 }
 
+// withoutMark is a text without its byte order mark.
 func withoutMark(r *bufio.Reader) io.Reader {
 	const mark = "\xef\xbb\xbf"
 	if head, _ := r.Peek(len(mark)); string(head) == mark {
@@ -199,11 +219,12 @@ func withoutMark(r *bufio.Reader) io.Reader {
 	return r
 }
 
-// inflated says in its errors what a person can do about them.
-type inflated struct{ *gzip.Reader }
+// inflated says in its errors what a person can do about them. It has no other
+// way to read than Read, so that nothing gets around that.
+type inflated struct{ from *gzip.Reader }
 
 func (r inflated) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
+	n, err := r.from.Read(p)
 	if err != nil && err != io.EOF {
 		err = damaged(err)
 	}

@@ -1,6 +1,7 @@
 // Package lines reads text files line by line and knows where each line
 // stands. A file may be gzip-compressed, which is told by its first bytes and
-// not by its name; a gzip file may have several members.
+// not by its name; a gzip file may have several members. Of a tar archive one
+// file can be read in place.
 //
 //	r := lines.Open(ctx, source.Files(), lines.Options{})
 //	defer r.Close()
@@ -17,5 +18,5 @@
 // CSV with line breaks in quotes.
 //
 // The package does not parse lines, does not decode any text encoding (it only
-// drops a UTF-8 byte order mark), and does not unpack anything but gzip.
+// drops a UTF-8 byte order mark), and unpacks nothing but gzip and tar.
 package lines

@@ -24,6 +24,10 @@ var ErrTooLong = errors.New("line too long")
 // Options change how files are read. The zero value is useful.
 type Options struct {
 	MaxBytes int // longest line, with its carriage return if any; 0 means DefaultMaxBytes
+	// Member is the name of a file, without its directories, that is read of
+	// each file that is a tar archive, gzip-compressed or not. Messages name it
+	// behind the archive. Where it is empty archives are not looked into.
+	Member string
 	// OnProgress hears how many bytes of the files, as they lie on the disk,
 	// were taken up, and how many there are. It may be nil.
 	OnProgress func(done, total int64)
@@ -50,7 +54,7 @@ func Open(ctx context.Context, files []stages.File, options Options) *Reader {
 	if options.MaxBytes == 0 {
 		options.MaxBytes = DefaultMaxBytes
 	}
-	return &Reader{ahead: readAhead(ctx, files), options: options}
+	return &Reader{ahead: readAhead(ctx, files, options.Member), options: options}
 }
 
 // Close stops reading.

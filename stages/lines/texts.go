@@ -28,7 +28,7 @@ type Texts struct {
 // OpenTexts starts reading files. Errors, those of opening a file too, come
 // from Read when their place is reached. MaxBytes does not apply.
 func OpenTexts(ctx context.Context, files []stages.File, options Options) *Texts {
-	return &Texts{ahead: readAhead(ctx, files), options: options}
+	return &Texts{ahead: readAhead(ctx, files, options.Member), options: options}
 }
 
 // Close stops reading.
