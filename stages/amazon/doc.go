@@ -1,12 +1,12 @@
-// Package amazon reads the Amazon review data sets of 2014 and 2018: reviews
-// become interactions, and product metadata become items.
+// Package amazon reads the Amazon review data sets of 2014, 2018 and 2023:
+// reviews become interactions, and product metadata become items.
 //
 //	[stages.reviews]
 //	kind   = "amazon.reviews"
 //	source = "reviews_Beauty_5.json.gz"
 //
-// A line that is not what it should be is an error with its file and line,
-// unless max_bad_rows allows some. Texts of the metadata are web page
+// A line that is not what it should be is an error with its place, unless
+// max_bad_rows allows some. Texts of the metadata are web page
 // fragments; they become plain text here, so that no stage behind has to know.
 //
 // The package resolves no duplicate reviews and drops no rare users or items,

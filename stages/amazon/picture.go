@@ -16,9 +16,9 @@ var sizeSuffix = regexp.MustCompile(`\._[^/]*_(\.[A-Za-z0-9]+)$`)
 // the other as thumbnails called image. With original, the address of the
 // picture itself is made from a thumbnail's, as those who made the first
 // variant did.
-func (r record) picture(original bool) (string, error) {
+func (p product) picture(original bool) (string, error) {
 	for _, name := range []string{"imageURLHighRes", "imUrl", "imageURL", "image"} {
-		list, err := texts(r.value(name), name)
+		list, err := texts(p.Value(name), name)
 		if err != nil {
 			return "", err
 		}

@@ -2,22 +2,28 @@ package amazon
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/prismflow/prismflow/stages"
-	"github.com/prismflow/prismflow/stages/lines"
+	"github.com/prismflow/prismflow/stages/records"
 	"github.com/prismflow/prismflow/stages/tables"
 )
 
 const reviewsDoc = `
-Reads review files of the Amazon data sets of 2014 and 2018: one JSON object a
-line, gzip-compressed or not, of which it takes reviewerID, asin, overall and
-unixReviewTime. Every review becomes a row, in the order of the files; the row
-number is the line's number through all files.
+Reads review files of the Amazon data sets of 2014, 2018 and 2023: one JSON object a
+line, gzip-compressed or not. Every review becomes a row, in the order of the files;
+the row number is the line's number through all files. Taken are
+
+  2014, 2018   reviewerID, asin, overall, unixReviewTime
+  2023         user_id, parent_asin, rating, timestamp (milliseconds, rounded down)
+
+In 2023 the item is parent_asin, which the variants of a product share and which the
+metadata are about. The first record tells which of the two a source is, unless format
+does; a record of the other kind is an error with its file and line, whatever
+max_bad_rows says.
 
 A line that is no complete object, lacks one of the fields or has a value that
-cannot be (no number, a rating outside 0 to 5, a time that is not in seconds
-since 1970) is an error with its file and line. max_bad_rows allows some to be
+cannot be (no number, a rating outside 0 to 5, a time that is not in the unit of its
+format) is an error with file, line and column. max_bad_rows allows some to be
 left out; they are counted and logged. A truncated gzip file is always an error,
 since nobody knows how much is missing. Blank lines are passed over.
 
@@ -33,6 +39,7 @@ source = "../data/reviews_Sports_and_Outdoors_5.json.gz"
 // Reviews is the stage kind amazon.reviews.
 type Reviews struct {
 	Source       stages.Source                  `stage:"source" doc:"review files: one JSON object a line, gzip-compressed or not"`
+	Format       string                         `stage:"format" default:"auto" enum:"auto,2014,2018,2023" doc:"the data set that the files are of; auto: as the first record tells. 2014 and 2018 are read alike"`
 	MaxBadRows   int64                          `stage:"max_bad_rows" default:"0" min:"0" unit:"rows" doc:"how many malformed lines may be left out, of all files together"`
 	Interactions stages.Out[tables.Interaction] `stage:"interactions" doc:"one row for each review, in the order of the source"`
 }
@@ -44,76 +51,84 @@ func (s *Reviews) Run(ctx context.Context, env *stages.Env) error {
 		return err
 	}
 	defer out.Abort()
-	in := newReviewReader(ctx, s.Source.Files(), env, s.MaxBadRows)
-	defer in.lines.Close()
-	for in.next() {
+	in := newReviewReader(ctx, s, env)
+	defer in.Close()
+	for in.Next(in.parse) {
 		if err := out.Append(in.row); err != nil {
 			return err
 		}
 	}
-	if in.err != nil {
-		return in.err
+	if err := in.Err(); err != nil {
+		return err
 	}
-	env.Count("rows", float64(in.rows))
-	env.Count("bad_rows", float64(in.bad.count))
+	env.Count("rows", float64(in.Rows()))
+	env.Count("bad_rows", float64(in.Bad()))
 	env.Count("users", float64(len(in.users)))
 	env.Count("items", float64(len(in.items)))
 	return out.Close()
 }
 
+// reviewFields are where the formats have what is read of a review.
+var reviewFields = map[format]struct{ user, item, rating, time string }{
+	before2023: {"reviewerID", "asin", "overall", "unixReviewTime"},
+	of2023:     {"user_id", "parent_asin", "rating", "timestamp"},
+}
+
 // A reviewReader turns lines into interactions.
 type reviewReader struct {
-	rowReader
-	parser recordParser
-	users  names
-	items  names
-	row    tables.Interaction
+	*records.Reader
+	formats detector
+	users   names
+	items   names
+	row     tables.Interaction
 }
 
-func newReviewReader(ctx context.Context, files []stages.File, env *stages.Env, maxBad int64) *reviewReader {
-	return &reviewReader{
-		rowReader: newRowReader(ctx, files, env, maxBad, "reviews"),
-		users:     names{}, items: names{},
-	}
+func newReviewReader(ctx context.Context, s *Reviews, env *stages.Env) *reviewReader {
+	r := &reviewReader{formats: newDetector(s.Format, reviewSignature), users: names{}, items: names{}}
+	r.Reader = records.Open(ctx, env, s.Source.Files(), records.Options{What: "reviews", MaxBad: s.MaxBadRows, Python: read})
+	return r
 }
 
-// next reads the next review into row.
-func (r *reviewReader) next() bool {
-	return r.rowReader.next(r.parse)
+func (r *reviewReader) parse(rec records.Record) error {
+	format, err := r.formats.of(rec, r.Place)
+	if err != nil {
+		return err
+	}
+	err = r.take(rec, format)
+	r.row.Row = r.Row()
+	return err
 }
 
-func (r *reviewReader) parse(line []byte) error {
-	rec, err := r.parser.parse(line)
+// take makes the interaction of a record.
+func (r *reviewReader) take(rec records.Record, format format) error {
+	fields := reviewFields[format]
+	user, err := rec.ID(fields.user)
 	if err != nil {
 		return err
 	}
-	user, err := rec.id("reviewerID")
+	item, err := rec.ID(fields.item)
 	if err != nil {
 		return err
 	}
-	item, err := rec.id("asin")
+	rating, err := stars(rec, fields.rating)
 	if err != nil {
 		return err
 	}
-	rating, err := rec.rating()
-	if err != nil {
-		return err
-	}
-	timestamp, err := rec.time()
+	timestamp, err := seconds(rec, format, fields.time)
 	if err != nil {
 		return err
 	}
 	r.row = tables.Interaction{
 		User: r.users.of(user), Item: r.items.of(item),
-		Rating: float32(rating), Timestamp: timestamp, Row: r.lines.Row(),
+		Rating: float32(rating), Timestamp: timestamp,
 	}
 	return nil
 }
 
-func (r record) rating() (float64, error) {
-	x, err := r.float("overall")
+func stars(rec records.Record, name string) (float64, error) {
+	x, err := rec.Float(name)
 	if err == nil && (x < 0 || x > 5) {
-		return 0, fmt.Errorf(`field "overall" is %v, not a rating of at most 5 stars`, x)
+		return 0, records.FieldErrorf(name, "is %v, not a rating of at most 5 stars", x)
 	}
 	return x, err
 }
@@ -122,17 +137,34 @@ func (r record) rating() (float64, error) {
 // day of 1973, so that it tells the two units apart.
 const latestTime = 100_000_000_000
 
-func (r record) time() (int64, error) {
-	n, err := r.integer("unixReviewTime")
+// seconds is a time in the unit that the format has for it, as seconds.
+func seconds(rec records.Record, format format, name string) (int64, error) {
+	n, err := rec.Integer(name)
 	switch {
 	case err != nil:
 		return 0, err
 	case n <= 0:
-		return 0, fmt.Errorf(`field "unixReviewTime" is %d, not a time after 1970`, n)
+		return 0, records.FieldErrorf(name, "is %d, not a time after 1970", n)
+	case format == of2023 && (n < latestTime || n >= 1000*latestTime):
+		return 0, records.FieldErrorf(name, "is %d, not in milliseconds", n)
+	case format == of2023:
+		return n / 1000, nil
 	case n >= latestTime:
-		return 0, fmt.Errorf(`field "unixReviewTime" is %d, not in seconds`, n)
+		return 0, records.FieldErrorf(name, "is %d, not in seconds", n)
 	}
 	return n, nil
+}
+
+// read are the fields that are read of Python dicts, of reviews and of metadata.
+// The data set of 2023 has none.
+func read(name string) bool {
+	switch name {
+	case "asin", "reviewerID", "overall", "unixReviewTime",
+		"title", "description", "brand", "categories", "category", "price",
+		"imUrl", "image", "imageURL", "imageURLHighRes":
+		return true
+	}
+	return false
 }
 
 // names keeps one string for each distinct name.
@@ -145,17 +177,4 @@ func (n names) of(name []byte) string {
 	s := string(name)
 	n[s] = s
 	return s
-}
-
-func progress(env *stages.Env) lines.Options {
-	return lines.Options{OnProgress: func(done, total int64) { env.Progress(done, total, "bytes") }}
-}
-
-func blank(line []byte) bool {
-	for _, c := range line {
-		if c != ' ' && c != '\t' {
-			return false
-		}
-	}
-	return true
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/lines"
+	"github.com/prismflow/prismflow/stages/records"
 	"github.com/prismflow/prismflow/stages/stagetest"
 	"github.com/prismflow/prismflow/stages/tables"
 )
@@ -58,10 +59,10 @@ func counts(env *stages.Env) map[string]float64 {
 	return m
 }
 
-func readReviews(t testing.TB, maxBad int64, paths ...string) ([]tables.Interaction, map[string]float64, error) {
+func readReviews(t testing.TB, stage Reviews, paths ...string) ([]tables.Interaction, map[string]float64, error) {
 	t.Helper()
 	env := stagetest.Env(t)
-	stage := Reviews{Source: stages.SourceFiles(paths...), MaxBadRows: maxBad}
+	stage.Source = stages.SourceFiles(paths...)
 	result := stagetest.Result(t, &stage.Interactions)
 	if err := stage.Run(context.Background(), env); err != nil {
 		return nil, nil, err
@@ -72,7 +73,7 @@ func readReviews(t testing.TB, maxBad int64, paths ...string) ([]tables.Interact
 func TestReviewsOfAllFormats(t *testing.T) {
 	text := review2014 + "\n\n" + review2018 + "\n"
 	plain, packed := write(t, "plain.gz", []byte(text)), write(t, "packed.json", zip(t, reviewDict))
-	got, report, err := readReviews(t, 0, plain, packed)
+	got, report, err := readReviews(t, Reviews{}, plain, packed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,8 +97,8 @@ var badReviews = []struct{ name, line, message string }{
 	{"two objects", `{"a":1}{"b":2}`, "no complete JSON object: "},
 	{"no object", `["A1"]`, "want an object, not a list"},
 	{"a word", `hello`, "no complete JSON object: "},
-	{"a web page", `<html>`, "looks like a web page"},
-	{"Python cut off", `{'reviewerID': 'A1', 'asin': 'B`, "no complete Python literal: column 30: string without end"},
+	{"a web page", `<html>`, "(this looks like a web page: was the download refused?)"},
+	{"Python cut off", `{'reviewerID': 'A1', 'asin': 'B`, "no complete Python literal: string without end"},
 	{"no user", `{"asin":"B","overall":5,"unixReviewTime":1}`, `no field "reviewerID"`},
 	{"null item", `{"reviewerID":"A","asin":null,"overall":5,"unixReviewTime":1}`, `no field "asin"`},
 	{"empty item", `{"reviewerID":"A","asin":"","overall":5,"unixReviewTime":1}`, `field "asin" is empty`},
@@ -119,11 +120,11 @@ var badReviews = []struct{ name, line, message string }{
 func TestBadReviews(t *testing.T) {
 	for _, c := range badReviews {
 		path := write(t, "reviews.json", []byte(review2014+"\n"+c.line+"\n"+review2018+"\n"))
-		_, _, err := readReviews(t, 0, path)
+		_, _, err := readReviews(t, Reviews{}, path)
 		switch {
 		case err == nil:
 			t.Errorf("%s: no error", c.name)
-		case !strings.HasPrefix(err.Error(), path+":2: ") || !strings.Contains(err.Error(), c.message):
+		case !strings.HasPrefix(err.Error(), path+":2:") || !strings.Contains(err.Error(), " "+c.message):
 			t.Errorf("%s: error %q, want line 2 and %q", c.name, err, c.message)
 		case !strings.Contains(err.Error(), "max_bad_rows"):
 			t.Errorf("%s: error %q does not say what to do", c.name, err)
@@ -135,25 +136,25 @@ func TestBadReviews(t *testing.T) {
 
 func TestMaxBadRows(t *testing.T) {
 	path := write(t, "reviews.json", []byte("x\n"+review2014+"\ny\n"+review2018+"\n{}\n"))
-	got, report, err := readReviews(t, 3, path)
+	got, report, err := readReviews(t, Reviews{MaxBadRows: 3}, path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != 2 || report["bad_rows"] != 3 || report["rows"] != 2 {
 		t.Errorf("got %d rows and report %v", len(got), report)
 	}
-	_, _, err = readReviews(t, 2, path)
+	_, _, err = readReviews(t, Reviews{MaxBadRows: 2}, path)
 	if want := path + `:5: no field "reviewerID"; this is bad row 3 and max_bad_rows allows 2`; err == nil || err.Error() != want {
 		t.Errorf("error %v\nwant  %s", err, want)
 	}
-	_, _, err = readReviews(t, 9, write(t, "reviews.json", []byte("x\ny\n")))
+	_, _, err = readReviews(t, Reviews{MaxBadRows: 9}, write(t, "reviews.json", []byte("x\ny\n")))
 	if err == nil || err.Error() != "the source holds no reviews but 2 bad rows" {
 		t.Errorf("error %v", err)
 	}
 }
 
 func TestNoReviews(t *testing.T) {
-	_, _, err := readReviews(t, 0, write(t, "empty", nil))
+	_, _, err := readReviews(t, Reviews{}, write(t, "empty", nil))
 	if err == nil || err.Error() != "the source holds no reviews: is it the right file?" {
 		t.Errorf("error %v", err)
 	}
@@ -162,7 +163,7 @@ func TestNoReviews(t *testing.T) {
 func TestTruncatedReviewsAreNoBadRow(t *testing.T) {
 	whole := zip(t, strings.Repeat(review2014+"\n", 5000))
 	for _, n := range []int{len(whole) / 4, len(whole) / 2, len(whole) - 1} {
-		_, _, err := readReviews(t, 1000, write(t, "reviews.json.gz", whole[:n]))
+		_, _, err := readReviews(t, Reviews{MaxBadRows: 1000}, write(t, "reviews.json.gz", whole[:n]))
 		if !errors.Is(err, lines.ErrDamaged) {
 			t.Errorf("cut after %d of %d bytes: error %v", n, len(whole), err)
 		}
@@ -194,7 +195,7 @@ func TestRealReviews(t *testing.T) {
 			tables.Interaction{User: "A5QQOOZJOVPSF", Item: "B00005N7P0", Rating: 4, Timestamp: 1393372800, Row: 1},
 		},
 	} {
-		got, report, err := readReviews(t, 0, stagetest.RealData(t, c.file))
+		got, report, err := readReviews(t, Reviews{}, stagetest.RealData(t, c.file))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -209,34 +210,25 @@ func TestRealReviews(t *testing.T) {
 }
 
 func FuzzReview(f *testing.F) {
-	for _, line := range []string{review2014, review2018, reviewDict} {
+	for _, line := range []string{review2014, review2018, reviewDict, review2023} {
 		f.Add([]byte(line))
 	}
 	for _, c := range badReviews {
 		f.Add([]byte(c.line[:min(len(c.line), 1000)]))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		var p recordParser
-		rec, err := p.parse(line)
+		p := records.Parser{Python: read}
+		rec, err := p.Parse(line)
 		if err != nil {
 			return
 		}
-		var strict map[string]any
-		if rec.json != nil && json.Unmarshal(line, &strict) == nil {
-			// What is JSON by the standard must be read like it.
-			for name, want := range strict {
-				if s, ok := want.(string); ok && strings.Count(string(line), name) == 1 {
-					if got, err := rec.text(name); err != nil || string(got) != s && !strings.Contains(s, "\uFFFD") {
-						t.Errorf("field %q is %q (%v), want %q", name, got, err, s)
-					}
-				}
-			}
+		r := reviewReader{users: names{}, items: names{}}
+		if r.take(rec, reviewSignature.of(rec)) != nil {
+			return
 		}
-		for _, name := range []string{"reviewerID", "asin"} {
-			_, _ = rec.id(name)
+		if row := r.row; row.User == "" || row.Item == "" || !(row.Rating >= 0 && row.Rating <= 5) || row.Timestamp < 0 || row.Timestamp >= latestTime {
+			t.Fatalf("took %+v", row)
 		}
-		_, _ = rec.rating()
-		_, _ = rec.time()
 	})
 }
 
