@@ -26,6 +26,7 @@ import (
 	"github.com/prismflow/prismflow/stages/synthetic"
 	"github.com/prismflow/prismflow/stages/tabular"
 	"github.com/prismflow/prismflow/stages/train"
+	"github.com/prismflow/prismflow/stages/yelp"
 )
 
 // All is the registry of all kinds.
@@ -52,5 +53,6 @@ func families() []func() []stages.Kind {
 		synthetic.Kinds,
 		tabular.Kinds,
 		train.Kinds,
+		yelp.Kinds,
 	}
 }
