@@ -35,7 +35,8 @@ fetched once.
 Each item gets one float32 vector for its picture and one for its text,
 L2-normalised. The text is title, description, brand and category path, cut
 where the model's ends (77 tokens). An item without text, or without a picture
-that can be decoded, has a zero vector there and the mask says so. Without images
+that can be decoded, has a zero vector there and the mask says so. Of several
+pictures of an item the vector is the mean of theirs, L2-normalised. Without images
 the image vectors have one component, which is zero.
 
 Vectors are remembered by the model's files, the precision, the decoder, and the

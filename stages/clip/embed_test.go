@@ -57,6 +57,34 @@ func TestEveryItemHasARow(t *testing.T) {
 	}
 }
 
+func TestSeveralPicturesOfAnItem(t *testing.T) {
+	w := newWorld(t, 5)
+	apart := w.mustRun(t)
+	w.images[1].Item = "B001"                                            // of B001 and B002
+	w.images = append(w.images, pictureOf("B003", []byte("no picture"))) // which changes nothing
+	w.stage.MaxBroken = 1
+	r := w.mustRun(t)
+	want, length := make([]float64, 32), 0.0
+	for i := range want {
+		want[i] = float64(apart.rows[1].Image[i]) + float64(apart.rows[2].Image[i])
+		length += want[i] * want[i]
+	}
+	for i, x := range r.rows[1].Image {
+		if math.Abs(float64(x)-want[i]/math.Sqrt(length)) > 1e-6 {
+			t.Fatalf("component %d is %v, want the mean's %v", i, x, want[i]/math.Sqrt(length))
+		}
+	}
+	if r.rows[2].ImagePresent || !slices.Equal(r.rows[3].Image, apart.rows[3].Image) {
+		t.Errorf("rows %+v", r.rows[2:4])
+	}
+	if diff := cmp.Diff(map[string]float64{
+		"items": 5, "images_embedded": 0, "images_reused": 4, "images_broken": 1, "images_absent": 2,
+		"texts_embedded": 0, "texts_reused": 5, "texts_absent": 0,
+	}, r.counts); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+}
+
 // What is embedded after a change, from one world to the next.
 func TestOnlyWhatIsNewIsEmbedded(t *testing.T) {
 	type counts struct{ images, texts float64 }
@@ -209,10 +237,9 @@ func TestBrokenPictures(t *testing.T) {
 
 func TestInputsThatContradictThemselves(t *testing.T) {
 	for want, change := range map[string]func(*world){
-		"its row says":              func(w *world) { w.images[1].Bytes = slices.Concat(w.images[1].Bytes, []byte("x")) },
-		"want 64 hex digits":        func(w *world) { w.images[1].SHA256 = "abc" },
-		"\"B001\" has two pictures": func(w *world) { w.images[1].Item = "B001" },
-		"\"B001\" occurs twice":     func(w *world) { w.items[2].Item = "B001" },
+		"its row says":          func(w *world) { w.images[1].Bytes = slices.Concat(w.images[1].Bytes, []byte("x")) },
+		"want 64 hex digits":    func(w *world) { w.images[1].SHA256 = "abc" },
+		"\"B001\" occurs twice": func(w *world) { w.items[2].Item = "B001" },
 	} {
 		w := newWorld(t, 4)
 		change(w)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/prismflow/prismflow/artifacts"
@@ -34,8 +35,8 @@ type plan struct {
 type item struct {
 	id      int32
 	item    string
-	rows    [modalities]*stages.MemoKey // nil: it has none of the kind
-	waiting int                         // vectors that are not there yet
+	rows    [modalities][]stages.MemoKey // none, one, or several pictures
+	waiting int                          // vectors that are not there yet
 }
 
 // A side is what concerns one modality.
@@ -146,9 +147,6 @@ func (e *Embed) planPictures(ctx context.Context, p *plan, index map[string]int3
 		if !ok || row.SHA256 == "" {
 			continue
 		}
-		if p.items[at].rows[image] != nil {
-			return fmt.Errorf("item %.60q has two pictures", row.Item)
-		}
 		key, err := pictureKey(row.SHA256)
 		if err != nil {
 			return fmt.Errorf("item %.60q: %w", row.Item, err)
@@ -172,7 +170,7 @@ func pictureKey(sum string) (stages.MemoKey, error) {
 // add says that an item has a picture or a text.
 func (p *plan) add(m modality, at int32, key stages.MemoKey) {
 	side, it := &p.sides[m], &p.items[at]
-	it.rows[m] = &key
+	it.rows[m] = append(it.rows[m], key)
 	waiting, isMissing := side.missing[key]
 	switch {
 	case !isMissing && side.memo.Has(key):
@@ -210,18 +208,27 @@ func (p *plan) settle(m modality, key stages.MemoKey, cause error) {
 	}
 }
 
-// having is the number of items that have a picture, or a text.
+// having is how many pictures, or texts, the items have together.
 func (p *plan) having(m modality) int64 {
 	n := int64(0)
 	for i := range p.items {
-		if p.items[i].rows[m] != nil {
+		n += int64(len(p.items[i].rows[m]))
+	}
+	return n
+}
+
+// without is the number of items that have no picture, or no text.
+func (p *plan) without(m modality) int64 {
+	n := int64(0)
+	for i := range p.items {
+		if len(p.items[i].rows[m]) == 0 {
 			n++
 		}
 	}
 	return n
 }
 
-// broken is the number of items whose row no vector can be made of.
+// broken is how many pictures, or texts, of the items no vector can be made of.
 func (p *plan) broken(m modality) int64 {
 	n := int64(0)
 	for _, failure := range p.sides[m].failed {
@@ -235,20 +242,54 @@ func (p *plan) first(m modality, key stages.MemoKey) string {
 	return p.items[p.sides[m].missing[key][0]].item
 }
 
-// vector is an item's, of the width given: zero where it has none. lost says
-// that it has one, and the memo has it no longer.
-func (p *plan) vector(m modality, at, width int) (vector []float32, present, lost bool, err error) {
-	key, side := p.items[at].rows[m], &p.sides[m]
-	if key == nil || side.failed[*key].cause != nil {
-		return make([]float32, width), false, false, nil
+// vector is an item's, of the width given: the mean of those of its pictures, and
+// zero where it has none. lost are those that it has and the memo has no longer.
+func (p *plan) vector(m modality, at, width int) (vector []float32, present bool, lost []stages.MemoKey, err error) {
+	var vectors [][]float32
+	side := &p.sides[m]
+	for _, key := range p.items[at].rows[m] {
+		if side.failed[key].cause != nil {
+			continue
+		}
+		value, known, err := side.memo.Get(key)
+		if err != nil {
+			return nil, false, nil, fmt.Errorf("reading a vector that is known: %w", err)
+		}
+		if vector, whole := decodeVector(value, width); known && whole {
+			vectors = append(vectors, vector)
+		} else {
+			lost = append(lost, key)
+		}
 	}
-	value, known, err := side.memo.Get(*key)
-	if err != nil {
-		return nil, false, false, fmt.Errorf("reading a vector that is known: %w", err)
+	vector, present = mean(vectors, width)
+	return vector, present, lost, nil
+}
+
+// mean is the mean of vectors of the length 1, scaled to that length. Of one it
+// is that one, to the bit. Of none, and where they cancel out, it is zero and
+// not present.
+func mean(vectors [][]float32, width int) (vector []float32, present bool) {
+	if len(vectors) == 1 {
+		return vectors[0], true
 	}
-	vector, whole := decodeVector(value, width)
-	known = known && whole
-	return vector, known, !known, nil
+	sum := make([]float64, width)
+	for _, v := range vectors {
+		for i, x := range v {
+			sum[i] += float64(x)
+		}
+	}
+	square := 0.0
+	for _, x := range sum {
+		square += x * x
+	}
+	vector = make([]float32, width)
+	if square == 0 {
+		return vector, false
+	}
+	for i, x := range sum {
+		vector[i] = float32(x / math.Sqrt(square))
+	}
+	return vector, true
 }
 
 // waitFor has the plan wait for vectors that are lost, and for nothing else.
@@ -277,9 +318,8 @@ func (p *plan) summary() string {
 		if side.memo == nil {
 			continue
 		}
-		having := p.having(m)
-		part := fmt.Sprintf("%d %s known, %d new, %d absent", side.known, []string{"pictures", "texts"}[m], side.fresh, int64(len(p.items))-having)
-		if same := having - side.known - side.fresh; same > 0 {
+		part := fmt.Sprintf("%d %s known, %d new, %d absent", side.known, []string{"pictures", "texts"}[m], side.fresh, p.without(m))
+		if same := p.having(m) - side.known - side.fresh; same > 0 {
 			part += fmt.Sprintf(", %d the same as a new one", same)
 		}
 		parts = append(parts, part)
@@ -290,22 +330,20 @@ func (p *plan) summary() string {
 // count reports how each item came to its vectors. A vector that several items
 // share is made once, and reused by the others.
 func (p *plan) count(env *stages.Env) {
-	items := int64(len(p.items))
-	env.Count("items", float64(items))
+	env.Count("items", float64(len(p.items)))
 	for m := range modalities {
 		side := &p.sides[m]
 		if side.memo == nil {
 			continue
 		}
-		having := p.having(m)
 		failed := p.broken(m)
 		name := m.String() + "s_"
 		env.Count(name+"embedded", float64(side.made))
-		env.Count(name+"reused", float64(having-failed-side.made))
+		env.Count(name+"reused", float64(p.having(m)-failed-side.made))
 		if m == image {
 			env.Count(name+"broken", float64(failed))
 			failed = 0
 		}
-		env.Count(name+"absent", float64(items-having+failed))
+		env.Count(name+"absent", float64(p.without(m)+failed))
 	}
 }

@@ -35,12 +35,11 @@ func (e *Embed) write(ctx context.Context, model model, p *plan) (lost int, err 
 		var vectors [modalities][]float32
 		var present [modalities]bool
 		for m := range modalities {
-			var isLost bool
-			if vectors[m], present[m], isLost, err = p.vector(m, at, widths[m]); err != nil {
+			var gone []stages.MemoKey
+			if vectors[m], present[m], gone, err = p.vector(m, at, widths[m]); err != nil {
 				return 0, err
 			}
-			if isLost {
-				key := *p.items[at].rows[m]
+			for _, key := range gone {
 				missing[m][key] = append(missing[m][key], int32(at))
 				lost++
 			}

@@ -142,15 +142,37 @@ func TestBrokenPicturesAreCounted(t *testing.T) {
 	}
 }
 
-func TestTwoPicturesOfAnItemAreAnError(t *testing.T) {
-	stage := Hashed{
-		Items:  stagetest.Table[itemText](t, []tables.CorpusItem{{ID: 1, Item: "a"}}),
-		Images: stagetest.Table[imageBytes](t, []tables.Image{{Item: "a", Bytes: pngOf(t, color.White)}, {Item: "a", Bytes: pngOf(t, color.Black)}}),
-		Width:  8, WordNgrams: 1, Decoder: picture.Go,
+func TestSeveralPicturesOfAnItem(t *testing.T) {
+	var items []tables.CorpusItem
+	for i, item := range []string{"both", "white", "black", "twice"} {
+		items = append(items, tables.CorpusItem{ID: int32(i + 1), Item: item})
 	}
-	stagetest.Result(t, &stage.Features)
-	if err := stage.Run(context.Background(), stagetest.Env(t)); err == nil || err.Error() != "item a has two pictures" {
-		t.Errorf("got %v", err)
+	white, black := pngOf(t, color.White), pngOf(t, color.Black)
+	stage := Hashed{
+		Items: stagetest.Table[itemText](t, items),
+		Images: stagetest.Table[imageBytes](t, []tables.Image{
+			{Item: "both", Bytes: white}, {Item: "both", Bytes: []byte("broken")}, {Item: "both", Bytes: black},
+			{Item: "white", Bytes: white}, {Item: "black", Bytes: black}, {Item: "twice", Bytes: white}, {Item: "twice", Bytes: white},
+		}),
+		Width: 64, WordNgrams: 1, Decoder: picture.Go,
+	}
+	result := stagetest.Result(t, &stage.Features)
+	if err := stage.Run(context.Background(), stagetest.Env(t)); err != nil {
+		t.Fatal(err)
+	}
+	rows := result()
+	length := 0.0
+	for i := range 64 {
+		sum := float64(rows[1].Image[i]) + float64(rows[2].Image[i])
+		length += sum * sum
+	}
+	for i, x := range rows[0].Image {
+		if want := (float64(rows[1].Image[i]) + float64(rows[2].Image[i])) / math.Sqrt(length); math.Abs(float64(x)-want) > 1e-6 {
+			t.Errorf("component %d is %v, want %v", i, x, want)
+		}
+		if math.Abs(float64(rows[3].Image[i]-rows[1].Image[i])) > 1e-6 {
+			t.Errorf("component %d of the same picture twice is %v, want %v", i, rows[3].Image[i], rows[1].Image[i])
+		}
 	}
 }
 

@@ -2,8 +2,8 @@ package features
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math"
 	"runtime"
 
 	"github.com/sourcegraph/conc/stream"
@@ -62,7 +62,8 @@ and character n-grams are hashed with signs into the vector (Weinberger et al.,
 gradient orientation are hashed the same way; JPEG, PNG, GIF (the first frame) and
 WebP are decoded, by as many cores as there are. An item without text, or without a
 picture that can be decoded, has a zero vector there and the mask says so; pictures
-that cannot be decoded are counted.
+that cannot be decoded are counted. Of several pictures of an item the vector is the mean
+of theirs, L2-normalised.
 
 Similar words give similar vectors, meaning does not: it is the baseline that a
 pretrained encoder has to beat, and needs nothing to be downloaded.`
@@ -148,7 +149,7 @@ func (h *Hashed) pictures(ctx context.Context, env *stages.Env) (map[string][]fl
 	for library, version := range decoder.Versions() {
 		env.Version(library, version)
 	}
-	found := pictureVectors{env: env, vectors: map[string][]float32{}}
+	found := pictureVectors{env: env, vectors: map[string][]float32{}, several: map[string]bool{}}
 	workers := stream.New().WithMaxGoroutines(runtime.GOMAXPROCS(0))
 	err = h.eachPicture(ctx, func(image imageBytes) {
 		workers.Go(func() stream.Callback {
@@ -157,9 +158,10 @@ func (h *Hashed) pictures(ctx context.Context, env *stages.Env) (map[string][]fl
 		})
 	})
 	workers.Wait()
-	if err := errors.Join(err, found.err); err != nil {
+	if err != nil {
 		return nil, err
 	}
+	found.finish()
 	found.report()
 	return found.vectors, nil
 }
@@ -199,22 +201,43 @@ const toldPictures = 10
 type pictureVectors struct {
 	env     *stages.Env
 	vectors map[string][]float32
+	several map[string]bool // items whose vector is a sum
 	broken  int
-	err     error
 }
 
 func (v *pictureVectors) add(item string, vector []float32, err error) {
-	if _, twice := v.vectors[item]; twice && v.err == nil {
-		v.err = fmt.Errorf("item %s has two pictures", item)
-	}
 	if err != nil {
 		if v.broken++; v.broken <= toldPictures {
 			v.env.Log.Warn().Str("item", item).Err(err).Msg("picture cannot be decoded and counts as absent")
 		}
 		return
 	}
-	v.vectors[item] = vector
+	if sum, more := v.vectors[item]; more {
+		v.several[item] = true
+		for i, x := range vector {
+			sum[i] += x
+		}
+	} else {
+		v.vectors[item] = vector
+	}
 	v.env.Progress(int64(len(v.vectors)), 0, "pictures")
+}
+
+// finish makes means of the sums. Vectors that cancel out leave none.
+func (v *pictureVectors) finish() {
+	for item := range v.several {
+		sum, square := v.vectors[item], 0.0
+		for _, x := range sum {
+			square += float64(x) * float64(x)
+		}
+		if square == 0 {
+			delete(v.vectors, item)
+			continue
+		}
+		for i, x := range sum {
+			sum[i] = float32(float64(x) / math.Sqrt(square))
+		}
+	}
 }
 
 func (v *pictureVectors) report() {

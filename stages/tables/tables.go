@@ -68,7 +68,8 @@ type Split struct {
 	Test  []int32 `arrow:"test" doc:"items held out for the test, oldest first; one for leave-one-out"`
 }
 
-// Image is one item's picture, or why there is none.
+// Image is one item's picture, or why there is none. Several pictures of an item
+// are rows one after the other, the best first.
 type Image struct {
 	Item      string `arrow:"item" doc:"external item id"`
 	URL       string `arrow:"url" doc:"where it was asked for"`
@@ -87,7 +88,7 @@ type Image struct {
 type Features struct {
 	ID           int32     `arrow:"id" doc:"internal item id"`
 	Item         string    `arrow:"item" doc:"external item id"`
-	Image        []float32 `arrow:"image,fixed" doc:"vector of the picture, L2-normalised"`
+	Image        []float32 `arrow:"image,fixed" doc:"vector of the picture, or the mean of several, L2-normalised"`
 	ImagePresent bool      `arrow:"image_present" doc:"false when the item has no picture"`
 	Text         []float32 `arrow:"text,fixed" doc:"vector of the text, L2-normalised"`
 	TextPresent  bool      `arrow:"text_present" doc:"false when the item has no text"`
