@@ -18,6 +18,13 @@ import (
 // runShipped runs a shipped pipeline on a store in a directory.
 func runShipped(t *testing.T, name string, params map[string]string, cache string) *engine.Engine {
 	t.Helper()
+	e, _ := reportShipped(t, name, params, cache)
+	return e
+}
+
+// reportShipped does the same, and says what became of each stage.
+func reportShipped(t *testing.T, name string, params map[string]string, cache string) (*engine.Engine, engine.Report) {
+	t.Helper()
 	out := t.TempDir()
 	registry, err := kinds.All()
 	if err != nil {
@@ -38,10 +45,11 @@ func runShipped(t *testing.T, name string, params map[string]string, cache strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Run(context.Background(), engine.RunOptions{Budget: dag.Resources{CPU: 2}}); err != nil {
+	report, err := e.Run(context.Background(), engine.RunOptions{Budget: dag.Resources{CPU: 2}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	return e
+	return e, report
 }
 
 // result is the rows of an output.

@@ -26,7 +26,7 @@ order of the archive, nor on whether pictures are in an archive or a folder.
 With items each of them gets at least one row, in the order of items, with a cause where
 there is no picture, and other businesses are left out. Without items it is every
 business that photos.json names, sorted. Several pictures of one item are rows one after
-the other; features.hashed takes the mean of their vectors.
+the other; clip.embed and features.hashed take the mean of their vectors.
 
 Nothing of an archive is trusted. Its names are looked up and never used as paths; links,
 devices, names that lead out of the archive, second pictures of one photo and pictures
