@@ -23,20 +23,20 @@ func (f format) String() string {
 	return "of 2014 or 2018"
 }
 
-// A signature is a pair of fields, of which the records of one format have the
-// first and those of 2023 the second.
-type signature struct{ before, after string }
+// A signature is a field for each format that its records have and the others'
+// do not.
+type signature [of2023 + 1]string
 
 var (
-	reviewSignature = signature{"reviewerID", "user_id"}
-	itemSignature   = signature{"asin", "parent_asin"}
+	reviewSignature = signature{before2023: "reviewerID", of2023: "user_id"}
+	itemSignature   = signature{before2023: "asin", of2023: "parent_asin"}
 )
 
 func (s signature) of(rec records.Record) format {
 	switch {
-	case rec.Has(s.after):
+	case rec.Has(s[of2023]):
 		return of2023
-	case rec.Has(s.before):
+	case rec.Has(s[before2023]):
 		return before2023
 	}
 	return unknown
@@ -65,10 +65,13 @@ func newDetector(parameter string, signature signature) detector {
 // where the record stands. One without a signature is taken for what the others
 // are, so that what it lacks is said in words.
 func (d *detector) of(rec records.Record, place func() string) (format, error) {
+	if d.found != unknown && rec.Has(d.signature[d.found]) { // a field that is not there takes longer to look for
+		return d.found, nil
+	}
 	switch f := d.signature.of(rec); {
 	case f == unknown && d.found == unknown:
 		return before2023, nil
-	case f == unknown || f == d.found:
+	case f == unknown:
 		return d.found, nil
 	case d.found == unknown:
 		d.found, d.by = f, place()
