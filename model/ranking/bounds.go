@@ -58,6 +58,31 @@ func (v Violation) String() string {
 // Tolerance is how far each value may be from the exact one: 0 for values of Summarize, half a unit of the last digit
 // (0.00005 for four digits) for a printed table. What float64 summation loses is always allowed.
 func Check(table []At, tolerance float64) error {
+	return check(table, tolerance, func(c *checker, table []At) {
+		for _, m := range []Metric{Recall, NDCG, MRR} {
+			c.monotone(table, m)
+		}
+		c.related(table, Recall, NDCG)
+		c.related(table, Recall, MRR)
+		c.related(table, NDCG, MRR)
+	})
+}
+
+// CheckSeveral is Check for users with several answers, of whom less is known: no metric leaves 0…1, and Recall and
+// MRR do not fall as k grows. NDCG may, since its ideal grows too, and how far the metrics agree depends on how many
+// answers each user has.
+func CheckSeveral(table []At, tolerance float64) error {
+	return check(table, tolerance, func(c *checker, table []At) {
+		c.monotone(table, Recall)
+		c.monotone(table, MRR)
+		for _, at := range table {
+			c.monotone([]At{at}, NDCG)
+		}
+	})
+}
+
+// check applies relations to a table in the order of k.
+func check(table []At, tolerance float64, relations func(*checker, []At)) error {
 	if tolerance < 0 || tolerance != tolerance {
 		return fmt.Errorf("checking metrics: a tolerance of %v: want 0 or more", tolerance)
 	}
@@ -67,12 +92,7 @@ func Check(table []At, tolerance float64) error {
 		return fmt.Errorf("checking metrics: k = %d: k must be at least 1", table[0].K)
 	}
 	c := checker{tolerance: tolerance + 1e-12}
-	for _, m := range []Metric{Recall, NDCG, MRR} {
-		c.monotone(table, m)
-	}
-	c.related(table, Recall, NDCG)
-	c.related(table, Recall, MRR)
-	c.related(table, NDCG, MRR)
+	relations(&c, table)
 	if len(c.violations) > 0 {
 		return &BoundsError{Violations: c.violations}
 	}

@@ -35,13 +35,13 @@ func Compare(metric Metric, k int, baseline, candidate [][]Rank) (Comparison, er
 	}
 	c := Comparison{Metric: metric, K: k, Runs: len(baseline), RunDifferences: make([]float64, len(baseline))}
 	var perUser []float64
-	for i, r := range baseline[0] {
-		if r.Outcome == Unanswered {
+	for low, high := range bounds(baseline[0]) {
+		if baseline[0][low].Outcome == Unanswered {
 			continue
 		}
 		difference := 0.0
 		for run := range baseline {
-			b, d := baseline[run][i].Value(metric, k), candidate[run][i].Value(metric, k)
+			b, d := Answers(baseline[run][low:high]).Value(metric, k), Answers(candidate[run][low:high]).Value(metric, k)
 			c.Baseline += b
 			c.Candidate += d
 			c.RunDifferences[run] += d - b
@@ -92,7 +92,7 @@ func checkRuns(baseline, candidate [][]Rank) error {
 
 func sameCases(a, b []Rank) error {
 	if len(a) != len(b) {
-		return fmt.Errorf("%d users against %d: compare runs on the same split", len(a), len(b))
+		return fmt.Errorf("%d answers against %d: compare runs on the same split", len(a), len(b))
 	}
 	for i := range a {
 		if a[i].User != b[i].User || a[i].Answer != b[i].Answer || a[i].Outcome != b[i].Outcome {

@@ -5,11 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
-	"sync"
-	"sync/atomic"
-
-	"github.com/sourcegraph/conc/pool"
+	"slices"
 )
 
 // Query is what a scorer may know of a case: everything but the answer.
@@ -18,7 +14,7 @@ type Query struct {
 	History []int32 // items before the answer, oldest first, without padding
 }
 
-// Case is a query and what the user took next. An Answer of 0 means that there is none.
+// Case is a query and what the user took next, or one of the items taken then. An Answer of 0 means that there is none.
 type Case struct {
 	Query
 	Answer int32
@@ -94,43 +90,71 @@ func (o Options) batchFor(counter Counter) int {
 	}
 }
 
-func (o Options) workers() int {
-	if o.Workers > 0 {
-		return o.Workers
-	}
-	return runtime.GOMAXPROCS(0)
-}
-
-// Evaluate ranks the answer of every case; the rank of cases[i] is at index i. The result does not depend on the
-// number of workers or the batch size, provided that the scorer's does not. It stops at the first error, which names
-// the user; a cancelled ctx is an error. The cases are only read.
+// Evaluate ranks the answer of every case; the rank of cases[i] is at index i. Cases of one user that follow one
+// another are several answers to one query: they must have the same history and different answers, and where they tie
+// with each other each has a place of its own (Answers has the metrics). The result does not depend on the number of
+// workers or the batch size, provided that the scorer's does not. It stops at the first error, which names the user; a
+// cancelled ctx is an error. The cases are only read.
 func Evaluate(ctx context.Context, scorer Scorer, cases []Case, options Options) ([]Rank, error) {
 	if err := options.Validate(); err != nil {
 		return nil, fmt.Errorf("evaluating %d cases: %w", len(cases), err)
 	}
-	for i := range cases {
-		if err := checkCase(&cases[i], options.Items); err != nil {
-			return nil, err
-		}
+	if err := checkCases(cases, options.Items); err != nil {
+		return nil, err
 	}
 	e := &evaluation{Options: options, scorer: scorer, cases: cases, ranks: make([]Rank, len(cases))}
 	e.sparse, _ = scorer.(SparseScorer)
 	e.counter, _ = scorer.(Counter)
 	e.batch = options.batchFor(e.counter)
-	if err := e.run(ctx); err != nil {
+	err := newBatches(len(cases), e.batch, options).run(ctx, func() func(context.Context, int, int) error { return newWorker(e).rank })
+	if err != nil {
 		return nil, err
+	}
+	for answers := range Users(e.ranks) {
+		answers.settle()
 	}
 	return e.ranks, nil
 }
 
-func checkCase(c *Case, items int) error {
-	if c.Answer < 0 || int(c.Answer) > items {
-		return fmt.Errorf("user %d: the answer is item %d, but items are 1…%d", c.User, c.Answer, items)
-	}
-	for i, item := range c.History {
-		if item < 1 || int(item) > items {
-			return fmt.Errorf("user %d: item %d at place %d of the history, but items are 1…%d; leave padding out", c.User, item, i, items)
+func checkCases(cases []Case, items int) error {
+	first := 0 // the first case of the user in hand
+	for i := range cases {
+		c := &cases[i]
+		if c.Answer < 0 || int(c.Answer) > items {
+			return fmt.Errorf("user %d: the answer is item %d, but items are 1…%d", c.User, c.Answer, items)
 		}
+		if cases[first].User != c.User {
+			first = i
+		}
+		if first < i {
+			if err := checkAnother(cases[first:i], c); err != nil {
+				return err
+			}
+			continue // its history was checked
+		}
+		if err := checkHistory(c.Query, items); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkHistory(q Query, items int) error {
+	for i, item := range q.History {
+		if item < 1 || int(item) > items {
+			return fmt.Errorf("user %d: item %d at place %d of the history, but items are 1…%d; leave padding out", q.User, item, i, items)
+		}
+	}
+	return nil
+}
+
+// checkAnother checks one more answer of a user.
+func checkAnother(before []Case, c *Case) error {
+	if !slices.Equal(before[0].History, c.History) {
+		return fmt.Errorf("user %d: answers %d and %d follow one another with different histories", c.User, before[0].Answer, c.Answer)
+	}
+	if slices.ContainsFunc(before, func(b Case) bool { return b.Answer == c.Answer || b.Answer == 0 || c.Answer == 0 }) {
+		return fmt.Errorf("user %d: after %d answers comes %d, which was there before, or one of them is 0, which stands for no answer at all", c.User, len(before), c.Answer)
 	}
 	return nil
 }
@@ -143,50 +167,4 @@ type evaluation struct {
 	batch   int
 	cases   []Case
 	ranks   []Rank // each worker writes the places of its own batches
-
-	next atomic.Int64 // first case that no worker has taken
-
-	mu   sync.Mutex // guards done, and serialises Progress
-	done int
-}
-
-func (e *evaluation) run(ctx context.Context) error {
-	workers := min(e.workers(), (len(e.cases)+e.batch-1)/e.batch)
-	if workers <= 1 {
-		return e.work(ctx)
-	}
-	p := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError()
-	for range workers {
-		p.Go(e.work)
-	}
-	return p.Wait()
-}
-
-// work takes batches until none is left.
-func (e *evaluation) work(ctx context.Context) error {
-	w := newWorker(e)
-	for {
-		low := int(e.next.Add(int64(e.batch))) - e.batch
-		if low >= len(e.cases) {
-			return nil
-		}
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("evaluating case %d of %d: %w", low, len(e.cases), err)
-		}
-		high := min(low+e.batch, len(e.cases))
-		if err := w.rank(ctx, low, high); err != nil {
-			return err
-		}
-		e.report(high - low)
-	}
-}
-
-func (e *evaluation) report(n int) {
-	if e.Progress == nil {
-		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.done += n
-	e.Progress(e.done, len(e.cases))
 }

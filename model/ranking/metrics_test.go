@@ -18,13 +18,21 @@ var almost = cmpopts.EquateApprox(0, 1e-15)
 
 func at(place int) Rank { return Rank{First: place, Last: place, Candidates: 1000} }
 
+// eachOfAUser makes ranks those of different users.
+func eachOfAUser(ranks ...Rank) []Rank {
+	for i := range ranks {
+		ranks[i].User = i
+	}
+	return ranks
+}
+
 func TestSummaryByHand(t *testing.T) {
-	ranks := []Rank{at(1), at(3), at(10), at(11), {First: 5, Last: 5, Outcome: Impossible}, {Outcome: Unanswered}}
+	ranks := eachOfAUser(at(1), at(3), at(10), at(11), Rank{First: 5, Last: 5, Outcome: Impossible}, Rank{Outcome: Unanswered})
 	got, err := Summarize(ranks, []int{10, 1, 10})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Summary{Users: 5, Impossible: 1, Unanswered: 1, At: []At{
+	want := Summary{Users: 5, Answers: 5, Impossible: 1, Unanswered: 1, At: []At{
 		{K: 1, Recall: .2, NDCG: .2, MRR: .2},
 		{K: 10, Recall: .6, NDCG: (1 + .5 + 1/math.Log2(11)) / 5, MRR: (1 + 1/3. + .1) / 5},
 	}}
@@ -87,7 +95,7 @@ func TestEveryRankingKeepsTheBounds(t *testing.T) {
 			first := place.Draw(t, "first")
 			ranks = append(ranks, Rank{First: first, Last: first + rapid.IntRange(0, 5).Draw(t, "tied"), Outcome: Outcome(rapid.IntRange(0, 1).Draw(t, "outcome"))})
 		}
-		s, err := Summarize(ranks, rapid.SliceOfN(place, 1, 6).Draw(t, "ks"))
+		s, err := Summarize(eachOfAUser(ranks...), rapid.SliceOfN(place, 1, 6).Draw(t, "ks"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,7 +242,7 @@ func TestComparisonOfEqualModels(t *testing.T) {
 		for i := range a {
 			a[i], b[i] = at(1+random.IntN(30)), at(1+random.IntN(30))
 		}
-		c, err := Compare(NDCG, 10, [][]Rank{a}, [][]Rank{b})
+		c, err := Compare(NDCG, 10, [][]Rank{eachOfAUser(a...)}, [][]Rank{eachOfAUser(b...)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,8 +11,8 @@ type Outcome uint8
 const (
 	// Ranked: the answer was one of the candidates.
 	Ranked Outcome = iota
-	// Impossible: the answer is in the user's own history and seen items are filtered, so no model can find it. The
-	// user is counted, with the place after all candidates and a value of 0 in every metric.
+	// Impossible: the answer is in the user's own history and seen items are filtered, so no model can find it. It
+	// is counted, with the place after all candidates and a value of 0 in every metric.
 	Impossible
 	// Unanswered: the case has no answer. It is left out of every mean, and counted as such.
 	Unanswered
@@ -31,7 +31,7 @@ func (o Outcome) String() string {
 	return fmt.Sprintf("outcome(%d)", uint8(o))
 }
 
-// Rank is where one user's answer stands.
+// Rank is where one answer of a user stands. A user with several answers has several, one after another.
 type Rank struct {
 	User       int
 	Answer     int32
@@ -45,7 +45,8 @@ type Rank struct {
 // Position is the rank as one number: the middle of First and Last, so fractional only under Expected.
 func (r Rank) Position() float64 { return float64(r.First+r.Last) / 2 }
 
-// Metric names a measure of one user's rank, in the spelling of prismflow's JSON.
+// Metric names a measure of where a user's answers stand, in the spelling of prismflow's JSON. Answers.Value has the
+// definitions for several answers.
 type Metric string
 
 const (
@@ -78,8 +79,8 @@ func (m Metric) Validate() error {
 	return fmt.Errorf("unknown metric %q: want %s, %s or %s", string(m), Recall, NDCG, MRR)
 }
 
-// Value returns the metric at k for this user alone: the mean over the places First…Last, which is one place unless the
-// tie rule was Expected. It is 0 for a user who is Impossible, however short the list of candidates.
+// Value returns the metric at k of this answer alone: the mean over the places First…Last, which is one place unless the
+// tie rule was Expected. It is 0 for an answer that is Impossible, however short the list of candidates.
 func (r Rank) Value(m Metric, k int) float64 {
 	if r.Outcome != Ranked || k < r.First {
 		return 0

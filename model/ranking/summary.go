@@ -27,13 +27,15 @@ func (a At) Value(m Metric) float64 {
 // Summary is the mean over all users who have an answer.
 type Summary struct {
 	Users      int  // users in the means
-	Impossible int  // of those, users whose answer was filtered as seen; a recall of 1 - Impossible/Users is the ceiling
-	Tied       int  // of those, users whose answer shares its score with another candidate
+	Answers    int  // their answers
+	Impossible int  // answers that were filtered as seen; with one answer a user, a recall of 1 - Impossible/Users is the ceiling
+	Tied       int  // answers that share their score with another candidate
 	Unanswered int  // users without answer, not in the means
 	At         []At // one for each k, ascending
 }
 
-// Summarize computes Recall, NDCG and MRR at every k, in float64 and in the order of ranks. Repeated k are given once.
+// Summarize computes Recall, NDCG and MRR at every k, in float64 and in the order of ranks. Ranks of one user that
+// follow one another are that user's answers. Repeated k are given once.
 func Summarize(ranks []Rank, ks []int) (Summary, error) {
 	ks = slices.Compact(slices.Sorted(slices.Values(ks)))
 	if len(ks) == 0 {
@@ -54,17 +56,16 @@ func Summarize(ranks []Rank, ks []int) (Summary, error) {
 
 func count(ranks []Rank) Summary {
 	var s Summary
-	for _, r := range ranks {
-		switch r.Outcome {
-		case Unanswered:
+	for answers := range Users(ranks) {
+		if answers[0].Outcome == Unanswered {
 			s.Unanswered++
 			continue
-		case Impossible:
-			s.Impossible++
 		}
 		s.Users++
-		if r.Tied > 0 {
-			s.Tied++
+		s.Answers += len(answers)
+		for _, r := range answers {
+			s.Impossible += one(r.Outcome == Impossible)
+			s.Tied += one(r.Tied > 0)
 		}
 	}
 	return s
@@ -72,8 +73,8 @@ func count(ranks []Rank) Summary {
 
 func (s Summary) mean(ranks []Rank, m Metric, k int) float64 {
 	sum := 0.0
-	for _, r := range ranks {
-		sum += r.Value(m, k)
+	for answers := range Users(ranks) {
+		sum += answers.Value(m, k)
 	}
 	return sum / float64(s.Users)
 }

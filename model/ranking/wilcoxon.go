@@ -68,22 +68,25 @@ func sizeRanks(sorted []float64) []float64 {
 	return ranks
 }
 
-// ComparePlaces tests how many places nearer to the top the candidate puts each user's answer, averaged over the runs.
+// ComparePlaces tests how many places nearer to the top the candidate puts each user's answers, averaged over them and
+// over the runs.
 // Unlike a metric at k this also sees what happens behind place k. What must pair is as in Compare.
 func ComparePlaces(baseline, candidate [][]Rank) (SignedRank, error) {
 	if err := checkRuns(baseline, candidate); err != nil {
 		return SignedRank{}, fmt.Errorf("comparing places: %w", err)
 	}
 	var nearer []float64
-	for i, r := range baseline[0] {
-		if r.Outcome == Unanswered {
+	for low, high := range bounds(baseline[0]) {
+		if baseline[0][low].Outcome == Unanswered {
 			continue
 		}
 		places := 0.0
 		for run := range baseline {
-			places += baseline[run][i].Position() - candidate[run][i].Position()
+			for i := low; i < high; i++ {
+				places += baseline[run][i].Position() - candidate[run][i].Position()
+			}
 		}
-		nearer = append(nearer, places/float64(len(baseline)))
+		nearer = append(nearer, places/float64((high-low)*len(baseline)))
 	}
 	return Wilcoxon(nearer), nil
 }
