@@ -6,6 +6,19 @@ import (
 	"slices"
 )
 
+// AppendCases appends a case for each of a user's answers, each item once, or a single one without answer.
+func AppendCases(dst []Case, query Query, answers []int32) []Case {
+	if len(answers) == 0 {
+		return append(dst, Case{Query: query})
+	}
+	for i, answer := range answers {
+		if !slices.Contains(answers[:i], answer) {
+			dst = append(dst, Case{Query: query, Answer: answer})
+		}
+	}
+	return dst
+}
+
 // Answers are the ranks of all answers of one user, or a single rank that is Unanswered.
 type Answers []Rank
 

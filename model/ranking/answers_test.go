@@ -81,10 +81,7 @@ func TestSeveralAnswersAreWhatTheListSays(t *testing.T) {
 				candidates = append(candidates, i)
 			}
 		}
-		var cases []Case
-		for _, answer := range answers {
-			cases = append(cases, Case{Query: Query{History: history}, Answer: answer})
-		}
+		cases := AppendCases(nil, Query{History: history}, append(answers, answers[0]))
 		for _, options.Ties = range []Ties{Pessimistic, ByID, Expected} {
 			for _, scorer := range []Scorer{table{scores}, sparseTable{table{scores}}, countingTable{table{scores}}} {
 				ranks, err := Evaluate(context.Background(), scorer, cases, options)

@@ -40,7 +40,7 @@ func beauty(t testing.TB) (Data, []ranking.Case) {
 			items = append(items, int32(item))
 		}
 		n, id := len(items), len(data.Users)+1
-		data.Users = append(data.Users, User{ID: int32(id), Train: items[:n-2], Valid: items[n-2], Held: items[n-2:]})
+		data.Users = append(data.Users, User{ID: int32(id), Train: items[:n-2], Valid: items[n-2 : n-1], Held: items[n-2:]})
 		test = append(test, ranking.Case{Query: ranking.Query{User: id, History: items[:n-1]}, Answer: items[n-1]})
 	}
 	return data, test

@@ -28,7 +28,7 @@ func shaped(users, items, modalities int) Data {
 	data := Data{Items: items}
 	for i := range users {
 		n := min(3+int(random.ExpFloat64()*random.ExpFloat64()*4.2), 200)
-		u := User{ID: int32(i + 1), Valid: int32(1 + popularity.Uint64())}
+		u := User{ID: int32(i + 1), Valid: []int32{int32(1 + popularity.Uint64())}}
 		for range n {
 			u.Train = append(u.Train, int32(1+popularity.Uint64()))
 		}

@@ -10,7 +10,7 @@ import (
 type User struct {
 	ID    int32
 	Train []int32 // what is learned from, oldest first
-	Valid int32   // the item that followed; 0 when there is none to validate with
+	Valid []int32 // the items that followed, to validate with; none is fine
 	Held  []int32 // items that RejectAll keeps out of the negatives; unused otherwise
 }
 
@@ -64,14 +64,16 @@ func (u *User) problems(items int) []error {
 			break
 		}
 	}
-	for _, item := range u.Held {
-		if item < 1 || int(item) > items {
-			problems = append(problems, fmt.Errorf("user %d: held-out item %d: items are 1…%d", u.ID, item, items))
-			break
+	for _, other := range []struct {
+		what  string
+		items []int32
+	}{{"held-out", u.Held}, {"validation", u.Valid}} {
+		for _, item := range other.items {
+			if item < 1 || int(item) > items {
+				problems = append(problems, fmt.Errorf("user %d: %s item %d: items are 1…%d", u.ID, other.what, item, items))
+				break
+			}
 		}
-	}
-	if u.Valid < 0 || int(u.Valid) > items {
-		problems = append(problems, fmt.Errorf("user %d: validation item %d: items are 1…%d", u.ID, u.Valid, items))
 	}
 	return problems
 }

@@ -27,8 +27,8 @@ func chains(users, items int) Data {
 		for j := range n {
 			u.Train = append(u.Train, int32(1+(at+j)%items))
 		}
-		u.Valid = int32(1 + (at+n)%items)
-		u.Held = []int32{u.Valid, int32(1 + (at+n+1)%items)}
+		u.Valid = []int32{int32(1 + (at+n)%items)}
+		u.Held = []int32{u.Valid[0], int32(1 + (at+n+1)%items)}
 		data.Users = append(data.Users, u)
 	}
 	return data
@@ -190,12 +190,29 @@ func TestPatienceStopsEarly(t *testing.T) {
 func TestWithoutValidationTheLastEpochIsKept(t *testing.T) {
 	data := chains(50, 30)
 	for i := range data.Users {
-		data.Users[i].Valid = 0
+		data.Users[i].Valid = nil
 	}
 	config := small()
 	config.Epochs, config.Patience = 3, 1
 	if result := train(t, data, config, Options{}); result.Best != 3 || result.History[2].Value != nil {
 		t.Errorf("kept epoch %d of %+v, want the third", result.Best, result.History)
+	}
+}
+
+// An answer that was in the history is never found, so it halves the recall.
+func TestAllAnswersAreValidated(t *testing.T) {
+	config := small()
+	config.Epochs, config.Monitor = 3, "recall@10"
+	one := train(t, chains(50, 30), config, Options{})
+	data := chains(50, 30)
+	for i := range data.Users {
+		u := &data.Users[i]
+		u.Valid = append(u.Valid, u.Train[0], u.Valid[0])
+	}
+	for i, e := range train(t, data, config, Options{}).History {
+		if want := *one.History[i].Value / 2; *e.Value != want || want == 0 {
+			t.Errorf("epoch %d: %v, want half of that with one answer, %v", e.Epoch, *e.Value, want)
+		}
 	}
 }
 

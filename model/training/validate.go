@@ -7,12 +7,12 @@ import (
 	"github.com/prismflow/prismflow/model/ranking"
 )
 
-// validationCases ask for the item that followed the training part.
+// validationCases ask for the items that followed the training part.
 func validationCases(users []User) []ranking.Case {
 	var cases []ranking.Case
 	for i := range users {
-		if users[i].Valid > 0 {
-			cases = append(cases, ranking.Case{Query: ranking.Query{User: int(users[i].ID), History: users[i].Train}, Answer: users[i].Valid})
+		if len(users[i].Valid) > 0 {
+			cases = ranking.AppendCases(cases, ranking.Query{User: int(users[i].ID), History: users[i].Train}, users[i].Valid)
 		}
 	}
 	return cases
@@ -58,10 +58,11 @@ func (t *trainer) value(ctx context.Context, e *Epoch) (*float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := 0.0
-	for _, rank := range ranks {
-		sum += rank.Value(want.metric, want.k)
+	sum, users := 0.0, 0
+	for answers := range ranking.Users(ranks) {
+		sum += answers.Value(want.metric, want.k)
+		users++
 	}
-	value := sum / float64(len(ranks))
+	value := sum / float64(users)
 	return &value, nil
 }

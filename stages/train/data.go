@@ -25,7 +25,7 @@ func (p *Prism) read(ctx context.Context, env *stages.Env) (data training.Data, 
 			withoutTarget++
 		}
 		if len(row.Valid) > 0 && len(row.Train) > 0 {
-			user.Valid = row.Valid[0]
+			user.Valid = row.Valid
 		} else {
 			withoutValid++
 		}

@@ -31,8 +31,9 @@ found anew each epoch). With features also PRISM before it: experts for what pic
 and texts say each alone, only together, and in common, mixed by a gate (arXiv
 2601.10944). Without features, or where no item has any, it is the plain backbone.
 
-Every eval_every epochs the validation answer of every user is ranked among all items
-that the user has not had, and the best epoch by monitor is kept. Training stops after
+Every eval_every epochs the validation answers of every user who has something to train
+on are ranked among all items that the user has not had, and the best epoch by monitor
+is kept; with several answers a user, evaluate's text has the definitions. Training stops after
 patience validations without a better one.
 
 mode = "causal" lets a position see its own past only. "paper" pools over the whole
