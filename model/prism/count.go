@@ -15,16 +15,18 @@ import (
 type grid struct {
 	users, items int // of a block
 	batch        int // users a call of Count should be given
+	listed       int // items of a block from which the best are selected
 }
 
 // gridFor is the grid for a kind of device. On the CPU a block's scores and
 // their comparison are 2 MiB each, which stay in the caches; README.md has the
 // measurements. A GPU takes 32 MiB each, since every block costs it launches.
+// Blocks to select from are wider, since each costs as much as its best items.
 func gridFor(device gotorch.DeviceType) grid {
 	if device == gotorch.CUDA {
-		return grid{users: 4096, items: 2048, batch: 1 << 16}
+		return grid{users: 4096, items: 2048, batch: 1 << 16, listed: 8192}
 	}
-	return grid{users: 512, items: 1024, batch: 1 << 14}
+	return grid{users: 512, items: 1024, batch: 1 << 14, listed: 8192}
 }
 
 // CountBatch implements ranking.Counter.
