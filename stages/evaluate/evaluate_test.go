@@ -1,15 +1,18 @@
 package evaluate
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/prismflow/prismflow/model/gotorch"
 	"github.com/prismflow/prismflow/model/gotorch/torchtest"
 	"github.com/prismflow/prismflow/model/prism"
+	"github.com/prismflow/prismflow/model/ranking"
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/stagetest"
 	"github.com/prismflow/prismflow/stages/tables"
@@ -62,6 +65,7 @@ func stage(t *testing.T, model []tables.ModelPart, rows []tables.Split) *Evaluat
 	return &Evaluate{
 		Model: stagetest.Table[tables.ModelPart](t, model), Split: stagetest.Table[splitRow](t, rows),
 		Splits: []string{"test"}, Ks: []int{1, 5, 10}, FilterSeen: true, Ties: "pessimistic", Threads: 1,
+		Beyond: true, Frequency: []int{1, 3}, History: []int{3, 5},
 		Device: stages.Setting[string]{Value: "cpu"},
 	}
 }
@@ -69,15 +73,16 @@ func stage(t *testing.T, model []tables.ModelPart, rows []tables.Split) *Evaluat
 type outcome struct {
 	Metrics []tables.Metric
 	Ranks   []tables.Rank
+	Slices  []tables.Slice
 }
 
 func run(t *testing.T, e *Evaluate, env *stages.Env) outcome {
 	t.Helper()
-	metrics, ranks := stagetest.Result(t, &e.Metrics), stagetest.Result(t, &e.Ranks)
+	metrics, ranks, slices := stagetest.Result(t, &e.Metrics), stagetest.Result(t, &e.Ranks), stagetest.Result(t, &e.Slices)
 	if err := e.Run(t.Context(), env); err != nil {
 		t.Fatal(err)
 	}
-	return outcome{metrics(), ranks()}
+	return outcome{metrics(), ranks(), slices()}
 }
 
 func TestEveryUserIsRankedByEveryModel(t *testing.T) {
@@ -85,18 +90,21 @@ func TestEveryUserIsRankedByEveryModel(t *testing.T) {
 	e := stage(t, untrained(t, asItIs), users())
 	e.Splits = []string{"valid", "test"}
 	got := run(t, e, env)
-	if n, want := len(got.Metrics), 3*2*3*3; n != want {
-		t.Errorf("%d metrics, want %d: three models, two splits, three metrics, three cut-offs", n, want)
+	if n, want := len(got.Metrics), 3*2*3*(3+4); n != want {
+		t.Errorf("%d metrics, want %d: three models, two splits, three cut-offs, three metrics of ranks and four of lists", n, want)
 	}
-	if n, want := len(got.Ranks), 3*(11+10); n != want {
-		t.Errorf("%d ranks, want %d: a user without answer has none", n, want)
+	if n, want := len(got.Ranks), 3*(11+19); n != want {
+		t.Errorf("%d ranks, want %d: a user without answer has none, one with two answers two", n, want)
 	}
 	for _, m := range got.Metrics {
-		if want := recomputed(got.Ranks, m); math.Abs(m.Value-want) > 1e-12 {
+		if want, of := recomputed(got.Ranks, m, func(tables.Rank) bool { return true }); of > 0 && math.Abs(m.Value-want) > 1e-12 {
 			t.Errorf("%s %s of %s at %d is %v, but its ranks say %v", m.Split, m.Metric, m.Model, m.K, m.Value, want)
 		}
 	}
-	want := map[string]float64{"users": 11, "items": items, "valid_users": 11, "test_users": 10, "test_users_without_answer": 1, "test_repeated_answers": 1, "test_unused_answers": 9}
+	want := map[string]float64{
+		"users": 11, "items": items, "valid_users": 11, "valid_answers": 11,
+		"test_users": 10, "test_users_without_answer": 1, "test_answers": 19, "test_repeated_answers": 1,
+	}
 	for _, c := range env.Report() {
 		if value, known := want[c.Name]; known && value != c.Value {
 			t.Errorf("%s is %v, want %v", c.Name, c.Value, value)
@@ -108,26 +116,142 @@ func TestEveryUserIsRankedByEveryModel(t *testing.T) {
 	}
 }
 
-// recomputed is a metric from the ranks of its model and split.
-func recomputed(ranks []tables.Rank, m tables.Metric) float64 {
-	sum, n := 0.0, 0
+// recomputed is a metric of ranks, from those of its model and split that are
+// wanted, and of how many users; 0 for a metric of lists.
+func recomputed(ranks []tables.Rank, m tables.Metric, want func(tables.Rank) bool) (value float64, users int64) {
+	places := map[int32][]float64{} // by user; infinite for what cannot be found
 	for _, r := range ranks {
-		if r.Model != m.Model || r.Split != m.Split {
-			continue
+		switch {
+		case r.Model != m.Model || r.Split != m.Split || !want(r):
+		case r.Repeated:
+			places[r.User] = append(places[r.User], math.Inf(1))
+		default:
+			places[r.User] = append(places[r.User], r.Rank)
 		}
-		n++
-		if r.Rank > float64(m.K) || r.Repeated {
-			continue
-		}
-		sum += map[string]float64{"recall": 1, "ndcg": 1 / math.Log2(r.Rank+1), "mrr": 1 / r.Rank}[m.Metric]
 	}
-	return sum / float64(n)
+	gain := map[string]func(place float64) float64{
+		"recall": func(float64) float64 { return 1 },
+		"ndcg":   func(place float64) float64 { return 1 / math.Log2(place+1) },
+		"mrr":    func(place float64) float64 { return 1 / place },
+	}[m.Metric]
+	if gain == nil {
+		return 0, 0
+	}
+	for _, of := range places {
+		sum, best, ideal := 0.0, 0.0, 0.0
+		for i, place := range of {
+			if place <= float64(m.K) {
+				sum += gain(place)
+				best = max(best, gain(place))
+			}
+			if i < int(m.K) {
+				ideal += gain(float64(i + 1))
+			}
+		}
+		switch m.Metric {
+		case "recall":
+			value += sum / float64(len(of))
+		case "ndcg":
+			value += sum / ideal
+		default:
+			value += best
+		}
+	}
+	return value / float64(len(places)), int64(len(places))
+}
+
+// Items 1 and 2 have a picture, 2 and 3 a text; with five of the nine users no
+// item from 8 on is trained on.
+func TestSlices(t *testing.T) {
+	rows := append(users()[:5], tables.Split{User: 150, Train: []int32{1, 2, 3, 4, 5}, Valid: []int32{}, Test: []int32{2, 7, 8}})
+	e := stage(t, untrained(t, asItIs), rows)
+	e.Features = stagetest.Table[featureRow](t, []featureRow{
+		{ID: 1, ImagePresent: true}, {ID: 2, ImagePresent: true, TextPresent: true}, {ID: 3, TextPresent: true}, {ID: 4},
+	})
+	got := run(t, e, stagetest.TorchEnv(t))
+	trained, history := map[int32]int{}, map[int32]int{}
+	for _, row := range rows {
+		for _, item := range row.Train {
+			trained[item]++
+		}
+		history[row.User] = len(row.Train) + len(row.Valid)
+	}
+	bucket := map[string]func(r tables.Rank) string{
+		"item": func(r tables.Rank) string {
+			if trained[r.Answer] == 0 {
+				return "cold"
+			}
+			return "warm"
+		},
+		"item_frequency": func(r tables.Rank) string { return []string{"0", "1-2", "1-2", "3+", "3+", "3+"}[trained[r.Answer]] },
+		"history_length": func(r tables.Rank) string { return []string{"0-2", "0-2", "0-2", "3-4", "3-4", "5+"}[history[r.User]] },
+		"modality": func(r tables.Rank) string {
+			return map[int32]string{1: "image", 2: "image and text", 3: "text"}[r.Answer]
+		},
+	}
+	seen := map[string]bool{}
+	for _, s := range got.Slices {
+		seen[s.Slice+" "+s.Bucket] = true
+		name := s.Bucket
+		if name == "none" {
+			name = ""
+		}
+		m := tables.Metric{Model: s.Model, Split: s.Split, Metric: s.Metric, K: s.K}
+		value, n := recomputed(got.Ranks, m, func(r tables.Rank) bool { return bucket[s.Slice](r) == name })
+		if math.Abs(s.Value-value) > 1e-12 || s.Users != n {
+			t.Errorf("%+v, but its ranks say %v of %d users", s, value, n)
+		}
+	}
+	for _, r := range got.Ranks {
+		for name, of := range bucket {
+			at := cmp.Or(of(r), "none")
+			if !seen[name+" "+at] {
+				t.Errorf("no slice %s %s, which answer %d is in", name, at, r.Answer)
+			}
+		}
+	}
+	if len(seen) != 2+3+2+2 {
+		t.Errorf("slices %v", seen)
+	}
+}
+
+// Popularity recommends everybody what most have had, less what they have.
+func TestListsOfPopularity(t *testing.T) {
+	rows := []tables.Split{
+		{User: 1, Train: []int32{1, 2}, Valid: []int32{}, Test: []int32{3}},
+		{User: 2, Train: []int32{1, 3}, Valid: []int32{}, Test: []int32{2}},
+		{User: 3, Train: []int32{1}, Valid: []int32{}, Test: []int32{4}},
+		{User: 4, Train: []int32{1, 2, 4}, Valid: []int32{}, Test: []int32{}}, // is asked nothing
+	}
+	e := stage(t, untrained(t, asItIs), rows)
+	e.Ks = []int{1}
+	got := run(t, e, stagetest.TorchEnv(t))
+	want := map[string]float64{ // of items 3 (one owner of four), 2 and 2 (two), among 12 items
+		"coverage": 2. / 12, "average_popularity": (1 + 2 + 2) / 3., "novelty": (2 + 1 + 1) / 3., "gini": (9*1 + 11*2) / (12. * 3),
+	}
+	for _, m := range got.Metrics {
+		if value, ok := want[m.Metric]; ok && m.Model == popularityName {
+			if math.Abs(m.Value-value) > 1e-12 || m.Users != 3 {
+				t.Errorf("%s is %v of %d users, want %v of 3", m.Metric, m.Value, m.Users, value)
+			}
+			delete(want, m.Metric)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: %v", want)
+	}
+	e.Beyond = false
+	for _, m := range run(t, e, stagetest.TorchEnv(t)).Metrics {
+		if !slices.Contains(accuracy, ranking.Metric(m.Metric)) {
+			t.Errorf("%s was not asked for", m.Metric)
+		}
+	}
 }
 
 func TestSameInputsSameMetrics(t *testing.T) {
 	model := untrained(t, asItIs)
 	first, second := run(t, stage(t, model, users()), stagetest.TorchEnv(t)), run(t, stage(t, model, users()), stagetest.TorchEnv(t))
-	if diff := cmp.Diff(first, second); diff != "" {
+	if diff := gocmp.Diff(first, second); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -139,7 +263,7 @@ func TestConstantScoresFindNothing(t *testing.T) {
 		}
 	}
 	for _, m := range run(t, stage(t, untrained(t, blank), users()), stagetest.TorchEnv(t)).Metrics {
-		if m.Model == prismName && m.K < 5 && m.Value != 0 {
+		if m.Model == prismName && slices.Contains(accuracy, ranking.Metric(m.Metric)) && m.K < 5 && m.Value != 0 {
 			t.Errorf("%s@%d of a model that says nothing is %v, want 0", m.Metric, m.K, m.Value)
 		}
 	}
@@ -162,6 +286,7 @@ func TestWhatCannotBeRankedIsAnError(t *testing.T) {
 	} {
 		stagetest.Result(t, &e.Metrics)
 		stagetest.Result(t, &e.Ranks)
+		stagetest.Result(t, &e.Slices)
 		if err := e.Run(t.Context(), stagetest.TorchEnv(t)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error with %q", err, want)
 		} else {
@@ -179,7 +304,9 @@ func TestKindChecksItsParameters(t *testing.T) {
 	values["splits"] = stages.Value{V: []any{"test", "test"}}
 	values["ks"] = stages.Value{V: []any{}}
 	values["device"] = stages.Value{V: "tpu"}
-	if _, problems := kind.Bind(values, stages.BindContext{}); len(problems) != 3 {
-		t.Errorf("problems %v, want three", problems)
+	values["frequency_bounds"] = stages.Value{V: []any{int64(5), int64(1)}}
+	values["history_bounds"] = stages.Value{V: []any{int64(5), int64(5)}}
+	if _, problems := kind.Bind(values, stages.BindContext{}); len(problems) != 5 {
+		t.Errorf("problems %v, want five", problems)
 	}
 }

@@ -117,17 +117,31 @@ type Epoch struct {
 	Best           bool     `arrow:"best" doc:"whether it was the best so far, so that its parameters were kept"`
 }
 
-// Metric is one number of an evaluation.
+// Metric is one number of an evaluation. The first three metrics say how well
+// answers were found, the others what is recommended.
 type Metric struct {
 	Model  string  `arrow:"model" doc:"prism, or the baseline's name"`
 	Split  string  `arrow:"split" doc:"valid or test"`
+	Metric string  `arrow:"metric" doc:"recall, ndcg or mrr; coverage, gini, average_popularity or novelty"`
+	K      int32   `arrow:"k" doc:"cut-off"`
+	Value  float64 `arrow:"value" doc:"mean over the users; of coverage and gini, the value for all of them together"`
+	Users  int64   `arrow:"n" doc:"users that it is of"`
+}
+
+// Slice is one number of an evaluation for some of the answers alone.
+type Slice struct {
+	Model  string  `arrow:"model" doc:"prism, or the baseline's name"`
+	Split  string  `arrow:"split" doc:"valid or test"`
+	Slice  string  `arrow:"slice" doc:"what the answers are divided by: item, item_frequency, history_length or modality"`
+	Bucket string  `arrow:"bucket" doc:"which of them, such as cold, 5-9 or image"`
 	Metric string  `arrow:"metric" doc:"recall, ndcg or mrr"`
 	K      int32   `arrow:"k" doc:"cut-off"`
 	Value  float64 `arrow:"value" doc:"mean over the users"`
-	Users  int64   `arrow:"n" doc:"users that it is a mean over"`
+	Users  int64   `arrow:"n" doc:"users with such an answer"`
 }
 
-// Rank is where one user's answer stood among the candidates.
+// Rank is where one answer of a user stood among the candidates. A user with
+// several answers has as many rows, one after another.
 type Rank struct {
 	Model      string  `arrow:"model" doc:"prism, or the baseline's name"`
 	Split      string  `arrow:"split" doc:"valid or test"`
