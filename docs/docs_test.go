@@ -26,7 +26,7 @@ import (
 )
 
 // documents are those whose every example is tested here.
-var documents = []string{"../README.md", "add-a-stage.md", "backbones.md", "architecture.md"}
+var documents = []string{"../README.md", "add-a-stage.md", "backbones.md", "architecture.md", "evaluation.md"}
 
 // tests are where the Go code of the documents stands.
 var tests = []string{"*_test.go", "../model/backbone/*_test.go"}

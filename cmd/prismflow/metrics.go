@@ -15,12 +15,13 @@ import (
 	"github.com/prismflow/prismflow/stages/tables"
 )
 
-// evaluateKind is the kind whose stages compare models, and metricsOutput the
-// output in which they say how good those are; modelInput is what they read the
-// model from.
+// evaluateKind is the kind whose stages compare models, metricsOutput the output
+// in which they say how good those are, and slicesOutput that for some of the
+// answers; modelInput is what they read the model from.
 const (
 	evaluateKind  = "evaluate"
 	metricsOutput = "metrics"
+	slicesOutput  = "slices"
 	modelInput    = "model"
 )
 
@@ -31,6 +32,7 @@ var baselines = []string{"popularity", "knn"}
 type metricsReport struct {
 	Format  int         `json:"format"`
 	Metrics []metricRow `json:"metrics"`
+	Slices  []sliceRow  `json:"slices,omitempty"` // when they are asked for
 }
 
 type metricRow struct {
@@ -43,31 +45,48 @@ type metricRow struct {
 	N      int64   `json:"n"`
 }
 
-const metricsDoc = `Metrics prints what the newest results of all evaluate stages say: a table for
-each split, models below each other, baselines last.
+type sliceRow struct {
+	Stage  string  `json:"stage"`
+	Model  string  `json:"model"`
+	Split  string  `json:"split"`
+	Slice  string  `json:"slice"`
+	Bucket string  `json:"bucket"`
+	Metric string  `json:"metric"`
+	K      int32   `json:"k"`
+	Value  float64 `json:"value"`
+	N      int64   `json:"n"`
+}
 
-With one target a user, recall at k is the hit rate at k.`
+const metricsDoc = `Metrics prints what the newest results of all evaluate stages say: a table for
+each split, models below each other, baselines last. What is recommended
+(coverage, Gini index, average popularity, novelty) is shown at one k, 10 where
+there is one; --json has it at all.
+
+With one target a user, recall at k is the hit rate at k. With --slices, tables of
+ndcg for cold and warm items, by item frequency, by history length and by modality
+follow, with the number of users in each.`
 
 func newMetricsCommand(s *streams) *cobra.Command {
 	var o pipelineOptions
-	asJSON := false
+	asJSON, slices := false, false
 	cmd := &cobra.Command{
 		Use:               "metrics FILE",
 		Short:             "Print the metrics of evaluated models",
 		Long:              metricsDoc,
-		Example:           "  prismflow metrics demo\n  prismflow metrics sports.toml --json",
+		Example:           "  prismflow metrics demo\n  prismflow metrics demo --slices\n  prismflow metrics sports.toml --json",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeThen(completePipelines),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runMetrics(cmd.Context(), args[0], &o, asJSON, s)
+			return runMetrics(cmd.Context(), args[0], &o, asJSON, slices, s)
 		},
 	}
 	o.register(cmd)
 	registerJSON(cmd, &asJSON, "print one JSON object")
+	cmd.Flags().BoolVar(&slices, "slices", false, "also tell how good models are for some of the answers")
 	return cmd
 }
 
-func runMetrics(ctx context.Context, file string, o *pipelineOptions, asJSON bool, s *streams) (err error) {
+func runMetrics(ctx context.Context, file string, o *pipelineOptions, asJSON, withSlices bool, s *streams) (err error) {
 	w, err := openWorkspace(file, o, s)
 	if err != nil {
 		return err
@@ -77,13 +96,20 @@ func runMetrics(ctx context.Context, file string, o *pipelineOptions, asJSON boo
 	if err != nil {
 		return err
 	}
+	var slices []sliceRow
+	if withSlices {
+		if slices, err = readSlices(ctx, w); err != nil {
+			return err
+		}
+	}
 	if asJSON {
-		return writeJSON(s.out, metricsReport{Format: 1, Metrics: metrics})
+		return writeJSON(s.out, metricsReport{Format: 1, Metrics: metrics, Slices: slices})
 	}
 	if len(metrics) == 0 {
 		s.err.printf("%s has no %s stage with a result\n", file, evaluateKind)
 	}
 	w.writeMetricTables(s.out, metrics, s.colourful(s.out))
+	w.writeSliceTables(s.out, slices)
 	return nil
 }
 
@@ -91,36 +117,69 @@ func runMetrics(ctx context.Context, file string, o *pipelineOptions, asJSON boo
 // without a result has none, unless no stage has.
 func readMetrics(ctx context.Context, w *workspace) ([]metricRow, error) {
 	metrics := []metricRow{}
+	err := readEvaluations(ctx, w, metricsOutput, func(stage string, row tables.Metric) {
+		metrics = append(metrics, metricRow{stage, row.Model, row.Split, row.Metric, row.K, row.Value, row.Users})
+	})
+	return metrics, err
+}
+
+func readSlices(ctx context.Context, w *workspace) ([]sliceRow, error) {
+	var slices []sliceRow
+	err := readEvaluations(ctx, w, slicesOutput, func(stage string, row tables.Slice) {
+		slices = append(slices, sliceRow{stage, row.Model, row.Split, row.Slice, row.Bucket, row.Metric, row.K, row.Value, row.Users})
+	})
+	return slices, err
+}
+
+// readEvaluations reads the newest result of an output of all stages that
+// evaluate.
+func readEvaluations[Row any](ctx context.Context, w *workspace, output string, add func(stage string, row Row)) error {
 	var missing error
+	found := false
 	for _, spec := range w.pipeline.Stages {
 		if spec.Kind != evaluateKind {
 			continue
 		}
-		_, path, err := w.engine.Output(ctx, stages.Ref{Stage: spec.Name, Output: metricsOutput})
+		_, path, err := w.engine.Output(ctx, stages.Ref{Stage: spec.Name, Output: output})
 		if errors.Is(err, engine.ErrNoResult) {
 			missing = err
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		rows, err := table.ReadAll[tables.Metric](path)
+		rows, err := table.ReadAll[Row](path)
 		if err != nil {
-			return nil, fmt.Errorf("reading the metrics of stage %s: %w", spec.Name, err)
+			return fmt.Errorf("reading the %s of stage %s: %w", output, spec.Name, err)
 		}
 		for _, row := range rows {
-			metrics = append(metrics, metricRow{spec.Name, row.Model, row.Split, row.Metric, row.K, row.Value, row.Users})
+			add(spec.Name, row)
 		}
+		found = true
 	}
-	if len(metrics) == 0 {
-		return metrics, missing
+	if found {
+		return nil
 	}
-	return metrics, nil
+	return missing
 }
 
+// accuracy are the metrics that say how well answers are found. The others are
+// not the better for being higher.
+var accuracy = []string{"recall", "ndcg", "mrr"}
+
+func isAccuracy(row metricRow) bool { return slices.Contains(accuracy, row.Metric) }
+
 // writeMetricTables compares the models on each split: a block for each metric,
-// with a line for each model, a column for each cut-off, and the best marked.
+// with a line for each model, a column for each cut-off, and the best marked;
+// then what they recommend, at one cut-off.
 func (w *workspace) writeMetricTables(to stream, metrics []metricRow, colour bool) {
+	type evaluated struct{ stage, split string }
+	users := map[evaluated]int64{} // some recommend nothing to some users, but belong to the others
+	for _, row := range metrics {
+		if isAccuracy(row) {
+			users[evaluated{row.Stage, row.Split}] = row.N
+		}
+	}
 	type group struct {
 		split string
 		n     int64
@@ -128,7 +187,7 @@ func (w *workspace) writeMetricTables(to stream, metrics []metricRow, colour boo
 	var order []group
 	groups := map[group][]metricRow{}
 	for _, row := range metrics {
-		g := group{row.Split, row.N}
+		g := group{row.Split, users[evaluated{row.Stage, row.Split}]}
 		if _, ok := groups[g]; !ok {
 			order = append(order, g)
 		}
@@ -139,8 +198,31 @@ func (w *workspace) writeMetricTables(to stream, metrics []metricRow, colour boo
 			to.printf("\n")
 		}
 		to.printf("%s split, %s\n", g.split, count(int(g.n), "user"))
-		newMetricTable(w.label(groups[g])).write(to, colour)
+		found, recommended := newMetricTable(), newMetricTable()
+		k := shownCutoff(groups[g])
+		for _, row := range w.label(groups[g]) {
+			if isAccuracy(row) {
+				found.add(row.Metric, row)
+			} else if row.K == k {
+				recommended.add("", row)
+			}
+		}
+		found.write(to, colour)
+		recommended.write(to, false)
 	}
+}
+
+// shownCutoff is that of tables that have room for one: 10 where there is one,
+// as in most papers, else the largest.
+func shownCutoff(rows []metricRow) int32 {
+	k := int32(0)
+	for _, row := range rows {
+		if row.K == 10 {
+			return 10
+		}
+		k = max(k, row.K)
+	}
+	return k
 }
 
 // label gives the rows of several stages names that tell their models apart: a
@@ -181,34 +263,34 @@ func (w *workspace) trainer(evaluate string) string {
 	return evaluate
 }
 
-// A metricTable is a matrix of models by metrics at cut-offs.
+// A metricTable has blocks of lines for models and columns for metrics at
+// cut-offs.
 type metricTable struct {
-	models, metrics []string
-	cutoffs         map[string][]int32
-	values          map[metricCell]float64
+	models, blocks []string
+	columns        map[string][]string // by block
+	values         map[metricCell]float64
 }
 
-type metricCell struct {
-	model, metric string
-	k             int32
+type metricCell struct{ model, column string }
+
+func newMetricTable() *metricTable {
+	return &metricTable{columns: map[string][]string{}, values: map[metricCell]float64{}}
 }
 
-func newMetricTable(rows []metricRow) metricTable {
-	t := metricTable{cutoffs: map[string][]int32{}, values: map[metricCell]float64{}}
-	for _, row := range rows {
-		if !slices.Contains(t.metrics, row.Metric) {
-			t.metrics = append(t.metrics, row.Metric)
-		}
-		if !slices.Contains(t.models, row.Model) {
-			t.models = append(t.models, row.Model)
-		}
-		if !slices.Contains(t.cutoffs[row.Metric], row.K) {
-			t.cutoffs[row.Metric] = append(t.cutoffs[row.Metric], row.K)
-		}
-		t.values[metricCell{row.Model, row.Metric, row.K}] = row.Value
+// add adds a value to a block.
+func (t *metricTable) add(block string, row metricRow) {
+	column := fmt.Sprintf("%s@%d", strings.ReplaceAll(row.Metric, "_", " "), row.K)
+	if !slices.Contains(t.blocks, block) {
+		t.blocks = append(t.blocks, block)
 	}
-	slices.SortStableFunc(t.models, func(a, b string) int { return isBaseline(a) - isBaseline(b) })
-	return t
+	if !slices.Contains(t.models, row.Model) {
+		t.models = append(t.models, row.Model)
+		slices.SortStableFunc(t.models, func(a, b string) int { return isBaseline(a) - isBaseline(b) })
+	}
+	if !slices.Contains(t.columns[block], column) {
+		t.columns[block] = append(t.columns[block], column)
+	}
+	t.values[metricCell{row.Model, column}] = row.Value
 }
 
 // isBaseline is 1 for the baselines, which stand below all models.
@@ -219,44 +301,46 @@ func isBaseline(model string) int {
 	return 0
 }
 
-func (t metricTable) best(metric string, k int32) float64 {
+func (t *metricTable) best(column string) float64 {
 	best := 0.0
 	for _, model := range t.models {
-		best = max(best, t.values[metricCell{model, metric, k}])
+		best = max(best, t.values[metricCell{model, column}])
 	}
 	return best
 }
 
-func (t metricTable) write(to stream, colour bool) {
+func (t *metricTable) write(to stream, colour bool) {
 	width := 0
 	for _, model := range t.models {
 		width = max(width, len(model))
 	}
-	for _, metric := range t.metrics {
+	for _, block := range t.blocks {
 		var line strings.Builder
 		fmt.Fprintf(&line, "  %-*s", width, "")
-		for _, k := range t.cutoffs[metric] {
-			fmt.Fprintf(&line, "  %10s", fmt.Sprintf("%s@%d", metric, k))
+		for _, column := range t.columns[block] {
+			fmt.Fprintf(&line, "  %*s", columnWidth(column), column)
 		}
 		to.printf("%s\n", line.String())
 		for _, model := range t.models {
 			line.Reset()
 			fmt.Fprintf(&line, "  %-*s", width, model)
-			for _, k := range t.cutoffs[metric] {
-				line.WriteString("  " + t.cell(metricCell{model, metric, k}, colour))
+			for _, column := range t.columns[block] {
+				line.WriteString("  " + t.cell(metricCell{model, column}, colour))
 			}
 			to.printf("%s\n", line.String())
 		}
 	}
 }
 
-func (t metricTable) cell(at metricCell, colour bool) string {
+func columnWidth(column string) int { return max(10, len(column)) }
+
+func (t *metricTable) cell(at metricCell, colour bool) string {
 	value, ok := t.values[at]
 	if !ok {
-		return fmt.Sprintf("%10s", "–")
+		return fmt.Sprintf("%*s", columnWidth(at.column), "–")
 	}
-	text := fmt.Sprintf("%10.4f", value)
-	if colour && value == t.best(at.metric, at.k) {
+	text := fmt.Sprintf("%*.4f", columnWidth(at.column), value)
+	if colour && value == t.best(at.column) {
 		return bold + text + plain
 	}
 	return text

@@ -178,6 +178,64 @@ test split, 22,363 users
 	}
 }
 
+// What a model recommends stands behind what it finds, at one k, and belongs to
+// the same users though some are recommended nothing.
+func TestMetricTableOfLists(t *testing.T) {
+	var rows []metricRow
+	for i, model := range []string{"prism", "knn"} {
+		for _, k := range []int32{5, 10, 20} {
+			rows = append(rows, metricRow{"evaluate", model, "test", "ndcg", k, .04, 300})
+		}
+		for _, k := range []int32{5, 10, 20} {
+			rows = append(rows, metricRow{"evaluate", model, "test", "coverage", k, .5, 300 - int64(i)}, metricRow{"evaluate", model, "test", "average_popularity", k, 12.25, 300 - int64(i)})
+		}
+	}
+	var out bytes.Buffer
+	w := &workspace{pipeline: &pipelines.Pipeline{}}
+	w.writeMetricTables(stream{Writer: &out}, rows, false)
+	want := strings.TrimLeft(`
+test split, 300 users
+             ndcg@5     ndcg@10     ndcg@20
+  prism      0.0400      0.0400      0.0400
+  knn        0.0400      0.0400      0.0400
+         coverage@10  average popularity@10
+  prism       0.5000                12.2500
+  knn         0.5000                12.2500
+`, "\n")
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSliceTables(t *testing.T) {
+	var rows []sliceRow
+	for model, value := range map[string]float64{"prism": .05, "knn": .04} {
+		for _, metric := range []string{"recall", "ndcg"} {
+			rows = append(rows,
+				sliceRow{"evaluate", model, "test", "item_frequency", "1-4", metric, 20, value, 1200},
+				sliceRow{"evaluate", model, "test", "item_frequency", "5+", metric, 20, 2 * value, 80},
+				sliceRow{"evaluate", model, "test", "item_frequency", "5+", metric, 5, value / 2, 80})
+		}
+	}
+	rows = append(rows, sliceRow{"evaluate", "prism", "test", "item", "cold", "ndcg", 20, 0, 7})
+	var out bytes.Buffer
+	w := &workspace{pipeline: &pipelines.Pipeline{}}
+	w.writeSliceTables(stream{Writer: &out}, rows)
+	want := `
+test split, ndcg@20 by item frequency
+            users       prism         knn
+  1-4       1,200      0.0500      0.0400
+  5+           80      0.1000      0.0800
+
+test split, ndcg@20 by item
+             users       prism
+  cold           7      0.0000
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestFormats(t *testing.T) {
 	for _, test := range []struct{ got, want string }{
 		{thousands(0), "0"}, {thousands(999), "999"}, {thousands(-1234567), "-1,234,567"},
