@@ -360,8 +360,8 @@ func testCases() []ranking.Case {
 	for i, sequence := range testSequences {
 		long := slices.Concat(sequence, sequence, sequence)
 		cases = append(cases,
-			ranking.Case{Query: ranking.Query{User: i, History: sequence}, Answer: 10},
-			ranking.Case{Query: ranking.Query{User: i, History: long}, Answer: 11})
+			ranking.Case{Query: ranking.Query{User: 2 * i, History: sequence}, Answer: 10},
+			ranking.Case{Query: ranking.Query{User: 2*i + 1, History: long}, Answer: 11})
 	}
 	return cases
 }

@@ -187,7 +187,7 @@ func (d *division) write(ctx context.Context, env *stages.Env) error {
 		return fmt.Errorf("no interaction is from before %s, where validation begins: there is nothing to train on", day(d.valid))
 	}
 	if d.counts.test == 0 {
-		return fmt.Errorf("no user who is kept has an answer from %s on, where the test begins (%d users are new, %d answers cold)", day(d.test), d.newUsers, d.coldTest)
+		return fmt.Errorf("no user who is kept has an answer from %s on, where the test begins (%d users are new, %d answers cold): set earlier times, or keep these", day(d.test), d.newUsers, d.coldTest)
 	}
 	d.report(env)
 	return out.Close()
