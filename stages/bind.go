@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/prismflow/prismflow/artifacts/table"
 )
 
 // bind sets the struct's fields from values and collects every problem.
@@ -17,7 +19,7 @@ func (d *declared) bind(values Values, bc BindContext) []Problem {
 		field := d.target.Field(f.index)
 		switch f.role {
 		case roleInput:
-			if input, ok := b.input(f, field.Addr().Interface().(inputField)); ok {
+			if input, ok := b.input(f, field.Addr().Interface().(inputField).inputSchema()); ok {
 				d.inputs = append(d.inputs, input)
 			}
 		case roleSource:
@@ -66,7 +68,9 @@ func ParseRef(text string) (Ref, bool) {
 	return Ref{stage, output}, true
 }
 
-func (b *binder) input(f declaredField, field inputField) (Input, bool) {
+// input reads a reference. Without a schema it is to a table of whatever
+// columns, all of which are read.
+func (b *binder) input(f declaredField, schema table.Schema) (Input, bool) {
 	v, ok := b.take(f.name)
 	if !ok {
 		if !f.optional {
@@ -80,7 +84,9 @@ func (b *binder) input(f declaredField, field inputField) (Input, bool) {
 		b.problem(f.name, "an input must be \"<stage>.<output>\", not %s", describe(v.V))
 		return Input{}, false
 	}
-	schema := field.inputSchema()
+	if schema == nil {
+		return Input{Port: f.name, From: ref, Schema: table.Schema{}}, true
+	}
 	columns := make([]string, len(schema))
 	for i, c := range schema {
 		columns[i] = c.Name

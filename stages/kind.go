@@ -97,12 +97,12 @@ type Stage interface {
 
 // An Input is a use of another stage's output.
 type Input struct {
-	Port    string   // the input's name
-	Key     string   // where it stands in the pipeline file, when not under its own name
-	From    Ref      // whose output it is
-	Columns []string // columns it reads; nil for all of them
-	File    bool     // wants a plain file
-	Schema  table.Schema
+	Port    string       // the input's name
+	Key     string       // where it stands in the pipeline file, when not under its own name
+	From    Ref          // whose output it is
+	Columns []string     // columns it reads; nil for all of them
+	File    bool         // wants a plain file
+	Schema  table.Schema // nil where a plain file will do as well, empty for a table of whatever columns
 }
 
 // Param is where the input stands in the pipeline file.

@@ -44,7 +44,7 @@ func checkInput(input Input, byName map[string]Spec, names []string) string {
 		switch {
 		case input.File && !port.File:
 			return fmt.Sprintf("%s is a table, and a plain file is wanted here", input.From)
-		case !input.File && input.Columns != nil && port.File:
+		case !input.File && (input.Columns != nil || input.Schema != nil) && port.File:
 			return fmt.Sprintf("%s is a plain file, and a table is wanted here", input.From)
 		case input.Schema != nil && port.Schema != nil:
 			if err := table.CheckColumns(port.Schema, input.Schema); err != nil {

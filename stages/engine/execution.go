@@ -216,10 +216,20 @@ func (x *execution) describe(port stages.Port, path string) (artifacts.Output, e
 		return artifacts.Output{}, err
 	}
 	if !port.File {
-		return table.Inspect(path)
+		return inspect(port, path)
 	}
 	digest, err := digestFile(path)
 	return artifacts.Output{Digest: digest, Bytes: info.Size()}, err
+}
+
+// inspect is of a table that the stage wrote by itself, which must be as its
+// port declares it.
+func inspect(port stages.Port, path string) (artifacts.Output, error) {
+	output, err := table.Inspect(path)
+	if err == nil && port.Schema != nil {
+		err = table.Conforms(path, port.Schema)
+	}
+	return output, err
 }
 
 // fileType is what people call a file that is not regular.

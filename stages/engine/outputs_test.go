@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/table"
 	"github.com/prismflow/prismflow/stages"
 )
 
@@ -44,6 +45,25 @@ func TestDescribeRefuses(t *testing.T) {
 		_, err := x.describe(stages.Port{Name: "o", File: true}, at(name))
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+}
+
+type describedRow struct {
+	N int64 `arrow:"n"`
+}
+
+// A table that a command wrote must be as it is declared.
+func TestDescribeComparesWithTheDeclaredSchema(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "o.arrow")
+	if err := stages.ToFile[describedRow](path).WriteAll([]describedRow{{1}}); err != nil {
+		t.Fatal(err)
+	}
+	x := execution{env: &stages.Env{}}
+	for typ, want := range map[string]string{"int64": "", "utf8": `column "n" has type int64 and is declared utf8`} {
+		_, err := x.describe(stages.Port{Name: "o", Schema: table.Schema{{Name: "n", Type: typ}}}, path)
+		if (err == nil) != (want == "") || err != nil && err.Error() != want {
+			t.Errorf("declared %s: %v", typ, err)
 		}
 	}
 }
