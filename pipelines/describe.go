@@ -71,11 +71,7 @@ func (d *description) ports(title string, ports []stages.Port) {
 		d.line("  %s: %s%s", port.Name, port.Doc, portNote(port))
 		var lines []string
 		for _, field := range port.Schema {
-			typ := field.Type
-			if field.Nullable {
-				typ += ", nullable"
-			}
-			lines = append(lines, fmt.Sprintf("    %s\t%s\t%s", field.Name, typ, field.Doc))
+			lines = append(lines, fmt.Sprintf("    %s\t%s\t%s", field.Name, field.TypeText(), field.Doc))
 		}
 		d.rows(lines)
 	}

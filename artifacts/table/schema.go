@@ -60,17 +60,18 @@ func (s Schema) String() string {
 	var names, types int
 	for _, f := range s {
 		names = max(names, len(f.Name))
-		types = max(types, len(f.typeText()))
+		types = max(types, len(f.TypeText()))
 	}
 	var b strings.Builder
 	for _, f := range s {
-		line := fmt.Sprintf("%-*s  %-*s  %s", names, f.Name, types, f.typeText(), f.Doc)
+		line := fmt.Sprintf("%-*s  %-*s  %s", names, f.Name, types, f.TypeText(), f.Doc)
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	return b.String()
 }
 
-func (f Field) typeText() string {
+// TypeText is the type as it is printed, which ParseField reads.
+func (f Field) TypeText() string {
 	if f.Nullable {
 		return f.Type + ", nullable"
 	}

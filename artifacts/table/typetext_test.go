@@ -40,9 +40,9 @@ func anyType(t *rapid.T, depth int) arrow.DataType {
 func TestParseFieldReadsWhatIsPrinted(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := Field{Name: "c", Type: typeName(anyType(t, rapid.IntRange(0, 3).Draw(t, "depth"))), Nullable: rapid.Bool().Draw(t, "nullable")}
-		got, err := ParseField("c", want.typeText())
+		got, err := ParseField("c", want.TypeText())
 		if err != nil || got != want {
-			t.Fatalf("%q is read as %+v, %v", want.typeText(), got, err)
+			t.Fatalf("%q is read as %+v, %v", want.TypeText(), got, err)
 		}
 	})
 }
@@ -55,8 +55,8 @@ func TestParseField(t *testing.T) {
 		"timestamp[ us ,UTC]":                    "timestamp[us, UTC]",
 		"decimal(5,2)":                           "decimal(5, 2)",
 	} {
-		if got, err := ParseField("c", text); err != nil || got.typeText() != want {
-			t.Errorf("%q is read as %q, %v; want %q", text, got.typeText(), err, want)
+		if got, err := ParseField("c", text); err != nil || got.TypeText() != want {
+			t.Errorf("%q is read as %q, %v; want %q", text, got.TypeText(), err, want)
 		}
 	}
 	for text, want := range map[string]string{
@@ -96,9 +96,9 @@ func FuzzParseField(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := ParseField("c", field.typeText())
+		again, err := ParseField("c", field.TypeText())
 		if err != nil || again != field {
-			t.Errorf("%q is %q, and that %q, %v", text, field.typeText(), again.typeText(), err)
+			t.Errorf("%q is %q, and that %q, %v", text, field.TypeText(), again.TypeText(), err)
 		}
 	})
 }

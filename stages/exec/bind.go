@@ -15,7 +15,6 @@ import (
 // binder reads the tables of an exec stage and collects every problem.
 type binder struct {
 	values   stages.Values
-	context  stages.BindContext
 	command  *command
 	problems []stages.Problem
 }
@@ -24,23 +23,38 @@ func (b *binder) problem(param, format string, args ...any) {
 	b.problems = append(b.problems, stages.Problem{Param: param, Message: fmt.Sprintf(format, args...)})
 }
 
+func newBinder(values stages.Values) binder {
+	return binder{values: values, command: &command{params: map[string]any{}, env: map[string]any{}}}
+}
+
 var keys = []string{"command", "inputs", "outputs", "params", "files", "env", "secrets"}
 
 func bind(values stages.Values, context stages.BindContext) (stages.Stage, []stages.Problem) {
-	b := binder{values: values, context: context, command: &command{params: map[string]any{}, env: map[string]any{}}}
-	for _, name := range sorted(values) {
-		if !slices.Contains(keys, name) {
-			b.problem(name, "unknown key%s", stages.Suggest(name, keys))
-		}
-	}
+	b := newBinder(values)
+	b.unknown("", sorted(values), keys)
 	b.inputs()
-	b.outputs()
+	b.command.outputs = b.outputs()
 	b.params()
 	b.files()
 	b.environment()
+	b.command.readEnvironment(context)
 	b.argv()
+	return b.command, b.sorted()
+}
+
+// sorted are the problems in the order of what they are about.
+func (b *binder) sorted() []stages.Problem {
 	slices.SortStableFunc(b.problems, func(x, y stages.Problem) int { return strings.Compare(x.Param, y.Param) })
-	return b.command, b.problems
+	return b.problems
+}
+
+// unknown reports those names in the table at a place that are not known.
+func (b *binder) unknown(place string, names, known []string) {
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			b.problem(strings.TrimPrefix(place+"."+name, "."), "unknown key%s", stages.Suggest(name, known))
+		}
+	}
 }
 
 // table is the named table of the stage; empty when it is absent.
@@ -106,14 +120,15 @@ func (b *binder) inputs() {
 
 func (b *binder) input(name string, v any) (input, bool) {
 	param := "inputs." + name
-	in := input{name: name}
+	in := input{name: name, key: param}
 	text, isText := v.(string)
-	if t, ok := v.(map[string]any); ok {
+	t, restricted := v.(map[string]any)
+	if restricted {
 		text, isText = t["from"].(string)
-		in.columns = b.columns(param, t)
+		b.restrict(&in, t)
 	}
-	if path, ok := strings.CutPrefix(text, "file:"); ok && path != "" && in.columns == nil {
-		in.file = &stages.Value{V: path, Base: b.values["inputs"].Base}
+	if path, ok := strings.CutPrefix(text, "file:"); ok && path != "" && !restricted {
+		in.file = &stages.SourceSpec{Patterns: []stages.Value{{V: path, Base: b.values["inputs"].Base}}}
 		return in, true
 	}
 	ref, ok := stages.ParseRef(text)
@@ -125,41 +140,27 @@ func (b *binder) input(name string, v any) (input, bool) {
 	return in, true
 }
 
-func (b *binder) columns(param string, table map[string]any) []string {
-	for _, key := range sorted(table) {
-		if key != "from" && key != "columns" {
-			b.problem(param, "unknown key %s%s", key, stages.Suggest(key, []string{"from", "columns"}))
-		}
+// restrict reads the columns that an input is restricted to: a list of names,
+// or a table that gives each its type.
+func (b *binder) restrict(in *input, t map[string]any) {
+	b.unknown(in.key, sorted(t), []string{"from", "columns"})
+	if _, typed := t["columns"].(map[string]any); typed {
+		in.schema = b.schema(in.key+".columns", t["columns"])
+		in.columns = in.schema.Names()
+		return
 	}
-	items, ok := table["columns"].([]any)
+	items, ok := t["columns"].([]any)
 	if !ok || len(items) == 0 {
-		b.problem(param, "columns must be a list of column names; leave the table out to see all columns")
-		return nil
+		b.problem(in.key, "columns must be a list of column names; leave the table out to see all columns")
+		return
 	}
-	columns := []string{}
 	for _, item := range items {
 		name, ok := item.(string)
-		if !ok || slices.Contains(columns, name) {
-			b.problem(param, "columns must be distinct strings")
-			return nil
+		if !ok || slices.Contains(in.columns, name) {
+			b.problem(in.key, "columns must be distinct strings")
+			return
 		}
-		columns = append(columns, name)
-	}
-	return columns
-}
-
-func (b *binder) outputs() {
-	table := b.table("outputs")
-	for _, name := range sorted(table) {
-		switch table[name] {
-		case "arrow", "file":
-			b.command.outputs = append(b.command.outputs, stages.Port{Name: name, File: table[name] == "file"})
-		default:
-			b.problem("outputs."+name, "must be \"arrow\" or \"file\"")
-		}
-	}
-	if len(table) == 0 {
-		b.problem("", "needs outputs: without one there is nothing to keep, for example outputs = { counts = \"arrow\" }")
+		in.columns = append(in.columns, name)
 	}
 }
 
@@ -212,16 +213,9 @@ func (b *binder) files() {
 }
 
 func (b *binder) environment() {
-	lookup := b.context.LookupEnv
-	if lookup == nil {
-		lookup = func(string) (string, bool) { return "", false }
-	}
 	for _, name := range b.strings("env") {
 		b.checkVariable("env", name)
 		b.command.env[name] = nil
-		if value, ok := lookup(name); ok {
-			b.command.env[name] = value
-		}
 	}
 	for _, name := range b.strings("secrets") {
 		b.checkVariable("secrets", name)
@@ -229,6 +223,18 @@ func (b *binder) environment() {
 			b.problem("secrets", "%s is in env too, and so in the key: name it in one of the two", name)
 		}
 		b.command.secrets = append(b.command.secrets, name)
+	}
+}
+
+// readEnvironment gives the declared variables the values that the caller has.
+func (c *command) readEnvironment(context stages.BindContext) {
+	if context.LookupEnv == nil {
+		return
+	}
+	for name := range c.env {
+		if value, ok := context.LookupEnv(name); ok {
+			c.env[name] = value
+		}
 	}
 }
 

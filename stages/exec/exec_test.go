@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/prismflow/prismflow/artifacts/table"
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/stagetest"
 )
@@ -156,13 +157,36 @@ func TestProblems(t *testing.T) {
 		`inputs.Bad: a name is lower-case letters, digits and underscores, and begins with a letter`,
 		`inputs.c: columns must be a list of column names; leave the table out to see all columns`,
 		`inputs.n: must be "<stage>.<output>", "file:PATH", or { from = "<stage>.<output>", columns = ["…"] }`,
-		`outputs.x: must be "arrow" or "file"`,
+		`outputs.x: must be "arrow", "file", or { type = "arrow", columns = { NAME = "TYPE" } }`,
 		`params.nested: x must not contain a null character`,
 		`params.rate: must be a finite number, not NaN`,
 		`secrets: A is in env too, and so in the key: name it in one of the two`,
 	}
 	if diff := cmp.Diff(want, problems); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+func TestDeclaredColumns(t *testing.T) {
+	columns := map[string]any{"word": "utf8", "n": map[string]any{"type": "int64,nullable", "help": "how often"}}
+	c, problems := bound(t, t.TempDir(), map[string]any{
+		"command": list("true"), "outputs": map[string]any{"o": map[string]any{"type": "arrow", "columns": columns}},
+		"inputs": map[string]any{"i": map[string]any{"from": "a.b", "columns": map[string]any{"word": "utf8"}}},
+	}, nil)
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	want := table.Schema{{Name: "n", Type: "int64", Nullable: true, Doc: "how often"}, {Name: "word", Type: "utf8"}}
+	if diff := cmp.Diff(want, c.Outputs()[0].Schema); diff != "" {
+		t.Errorf("schema (-want +got):\n%s", diff)
+	}
+	in := c.Inputs()[0]
+	if diff := cmp.Diff([]any{[]string{"word"}, want[1:]}, []any{in.Columns, in.Schema}); diff != "" {
+		t.Errorf("input (-want +got):\n%s", diff)
+	}
+	outputs := c.Request().Params["outputs"]
+	if diff := cmp.Diff(map[string]any{"o": map[string]any{"type": "arrow", "columns": map[string]any{"n": "int64, nullable", "word": "utf8"}}}, outputs); diff != "" {
+		t.Errorf("outputs in the key (-want +got):\n%s", diff)
 	}
 }
 

@@ -87,7 +87,7 @@ func (p *process) layOutInput(in input) error {
 	if in.file != nil {
 		files := p.env.Sources[inputPrefix+in.name]
 		if len(files) != 1 {
-			return fmt.Errorf("%v names %d files and must name one", in.file.V, len(files))
+			return fmt.Errorf("%v names %d files and must name one", in.file.Patterns[0].V, len(files))
 		}
 		path += filepath.Ext(files[0].Path)
 		p.inputs[in.name] = path
@@ -97,7 +97,10 @@ func (p *process) layOutInput(in input) error {
 	if in.columns != nil {
 		path += ".arrow"
 		p.inputs[in.name] = path
-		return table.Project(source, path, in.columns)
+		if err := table.Project(source, path, in.columns); err != nil || len(in.schema) == 0 {
+			return err
+		}
+		return table.Conforms(path, in.schema)
 	}
 	p.inputs[in.name] = path
 	return copyFile(source, path, inputMode)
