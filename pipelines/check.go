@@ -12,11 +12,13 @@ import (
 
 // A checker turns a document into a pipeline and collects what is wrong.
 type checker struct {
-	opts    Options
-	path    string // as Pipeline.Path
-	dir     string // as Pipeline.Dir
-	workDir string
-	doc     *document
+	opts     Options
+	place    // of the pipeline file
+	workDir  string
+	doc      *merged
+	registry stages.Registry // with the kinds that the file defines
+
+	wrongKinds map[string]bool // those that it defines wrongly, so that nothing is said of their stages
 
 	params      map[string]*parameter
 	order       []*parameter // as they stand in the file
@@ -27,11 +29,11 @@ type checker struct {
 func (c *checker) add(d Diagnostic) { c.diagnostics = append(c.diagnostics, d) }
 
 func (c *checker) errorAt(at int, format string, args ...any) {
-	c.add(c.doc.diagnostic(at, Error, fmt.Sprintf(format, args...)))
+	c.add(c.doc.files.diagnostic(at, Error, fmt.Sprintf(format, args...)))
 }
 
 func (c *checker) warnAt(at int, format string, args ...any) {
-	c.add(c.doc.diagnostic(at, Warning, fmt.Sprintf(format, args...)))
+	c.add(c.doc.files.diagnostic(at, Warning, fmt.Sprintf(format, args...)))
 }
 
 // maxSuggestions bounds the time that a thoroughly wrong file takes: each
@@ -48,7 +50,7 @@ func (c *checker) suggest(name string, known []string) string {
 }
 
 // topLevel are the keys that a pipeline file may have.
-var topLevel = []string{"name", "description", "params", "cache", "stages", "include"}
+var topLevel = []string{"name", "description", "params", "cache", "kinds", "stages", "include"}
 
 func (c *checker) check() (*Pipeline, error) {
 	p := &Pipeline{Name: nameOf(c.path), Path: c.path, Dir: c.dir}
@@ -58,6 +60,7 @@ func (c *checker) check() (*Pipeline, error) {
 		c.resolve(param)
 		p.Params = append(p.Params, param.Parameter)
 	}
+	c.readKinds()
 	for _, n := range c.doc.root.order {
 		c.topLevelKey(p, n)
 	}
@@ -73,12 +76,15 @@ func (c *checker) check() (*Pipeline, error) {
 }
 
 func (c *checker) result(p *Pipeline) (*Pipeline, error) {
-	list := sortDiagnostics(c.diagnostics)
-	if hasError(list) {
-		return nil, &Invalid{Path: c.doc.file, Diagnostics: list}
+	if hasError(c.diagnostics) {
+		return nil, c.invalid()
 	}
-	p.Warnings = list
+	p.Warnings = sortDiagnostics(c.diagnostics, c.doc.files.names())
 	return p, nil
+}
+
+func (c *checker) invalid() *Invalid {
+	return &Invalid{Path: c.file, Diagnostics: sortDiagnostics(c.diagnostics, c.doc.files.names())}
 }
 
 func (c *checker) topLevelKey(p *Pipeline, n *node) {
@@ -92,13 +98,11 @@ func (c *checker) topLevelKey(p *Pipeline, n *node) {
 		}
 	case "description":
 		p.Description, _ = c.text(n)
-	case "params": // read before
+	case "params", "kinds": // read before
 	case "cache":
 		p.Cache = c.readCache()
 	case "stages":
 		p.Stages = c.readStages()
-	case "include":
-		c.errorAt(n.key, "include is not supported yet: write the shared stages into this file")
 	default:
 		c.errorAt(n.key, "unknown key %q%s", clip(n.name), c.suggest(n.name, topLevel))
 	}
@@ -151,7 +155,7 @@ func (c *checker) readCache() CacheConfig {
 }
 
 func (c *checker) cacheDir(value any, n *node) string {
-	settled := c.settle(value, true)
+	settled := c.settle(value, n, true)
 	dir, ok := settled.V.(string)
 	switch {
 	case !ok || dir == "":
@@ -221,7 +225,17 @@ func (c *checker) given(raw any) string {
 	case p.Value == "":
 		return fmt.Sprintf("; set it with -p %s=…", name)
 	}
-	return fmt.Sprintf("; the value is that of parameter %s at %d:%d", name, p.Line, p.Column)
+	return fmt.Sprintf("; the value is that of parameter %s at %s", name, c.placeText(p))
+}
+
+// placeText is where a parameter's default stands, with its file where there
+// are several.
+func (c *checker) placeText(p *parameter) string {
+	place := fmt.Sprintf("%d:%d", p.Line, p.Column)
+	if len(c.doc.files.docs) > 1 {
+		return p.File + ":" + place
+	}
+	return place
 }
 
 func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

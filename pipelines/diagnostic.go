@@ -15,7 +15,7 @@ const (
 
 // A Diagnostic is one thing that is wrong with a pipeline file, and where.
 type Diagnostic struct {
-	File     string `json:"file"` // as it was given to Load; for a parameter of the caller, "-p name"
+	File     string `json:"file"` // as it was given to Load; an included one beside its includer; for a parameter of the caller, "-p name"
 	Line     int    `json:"line"` // from 1; 0 when it is not about a place in a file
 	Column   int    `json:"column"`
 	Severity string `json:"severity"` // Error or Warning
@@ -50,10 +50,12 @@ func (e *Invalid) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sortDiagnostics orders by place and removes repetitions.
-func sortDiagnostics(list []Diagnostic) []Diagnostic {
+// sortDiagnostics orders by file and place and removes repetitions. What is
+// about none of the files comes first.
+func sortDiagnostics(list []Diagnostic, files []string) []Diagnostic {
 	slices.SortStableFunc(list, func(a, b Diagnostic) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
+		return cmp.Or(cmp.Compare(slices.Index(files, a.File), slices.Index(files, b.File)),
+			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
 			cmp.Compare(a.File, b.File), cmp.Compare(a.Message, b.Message))
 	})
 	return slices.Compact(list)

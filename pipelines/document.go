@@ -15,7 +15,8 @@ const maxSize = 4 << 20
 
 // A document is a pipeline file's text, its values and where they stand.
 type document struct {
-	file   string // as messages name it
+	place
+	base   int // the number of its first byte; see fileSet
 	index  lineIndex
 	root   *node
 	values map[string]any
@@ -33,7 +34,7 @@ func readDocument(file string, data []byte) (*document, []Diagnostic) {
 			Message: fmt.Sprintf("is larger than %d MiB, which is no pipeline file", maxSize>>20)}}
 	}
 	text := strings.TrimPrefix(string(data), "\ufeff") // a byte order mark
-	doc := &document{file: file, index: newLineIndex(text)}
+	doc := &document{place: place{file: file}, index: newLineIndex(text)}
 	if at := invalidUTF8(text); at >= 0 {
 		return nil, []Diagnostic{doc.diagnostic(at, Error, fmt.Sprintf("byte 0x%02x is not UTF-8; a TOML file must be", text[at]))}
 	}

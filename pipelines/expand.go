@@ -14,19 +14,20 @@ const (
 	escaped = "${{params."
 )
 
-// callerText is a text that begins with what the caller gave by -p, so that a
-// path in it is relative to where the caller is and not to the file.
-type callerText string
+// A placedText is a text with the directory that a path which it begins with is
+// relative to: of the file that it stands in, or where the caller is that gave it
+// by -p.
+type placedText struct{ text, dir string }
 
-// fromCaller marks the texts of a value that the caller gave.
-func fromCaller(v any) any {
+// placed marks the texts of a value.
+func placed(v any, dir string) any {
 	switch v := v.(type) {
 	case string:
-		return callerText(v)
+		return placedText{v, dir}
 	case []any:
 		list := make([]any, len(v))
 		for i, item := range v {
-			list[i] = fromCaller(item)
+			list[i] = placed(item, dir)
 		}
 		return list
 	}
@@ -35,13 +36,13 @@ func fromCaller(v any) any {
 
 // plain is a value as stages know it, without marks.
 func plain(v any) any {
-	return mapTexts(v, func(text callerText) string { return string(text) })
+	return mapTexts(v, func(text placedText) string { return text.text })
 }
 
-// mapTexts replaces what the caller gave in a value.
-func mapTexts(v any, replace func(callerText) string) any {
+// mapTexts replaces the texts of a value.
+func mapTexts(v any, replace func(placedText) string) any {
 	switch v := v.(type) {
-	case callerText:
+	case placedText:
 		return replace(v)
 	case []any:
 		list := make([]any, len(v))
@@ -59,49 +60,46 @@ func mapTexts(v any, replace func(callerText) string) any {
 	return v
 }
 
-// countTexts counts the texts in a value that the caller gave, and the others.
-func countTexts(v any) (caller, own int) {
-	add := func(item any) {
-		c, o := countTexts(item)
-		caller, own = caller+c, own+o
-	}
-	switch v := v.(type) {
-	case callerText:
-		return 1, 0
-	case string:
-		return 0, 1
-	case []any:
-		for _, item := range v {
-			add(item)
-		}
-	case map[string]any:
-		for _, item := range v {
-			add(item)
-		}
-	}
-	return caller, own
-}
+// dirOf is the directory that the file of a node is in.
+func (c *checker) dirOf(n *node) string { return c.doc.files.of(n.value).dir }
 
 // settle gives an expanded value the directory that its paths are relative to.
-// Where a list or a table holds texts of both origins, a path of the caller is
-// made absolute.
-func (c *checker) settle(v any, isPath bool) stages.Value {
-	caller, own := countTexts(v)
-	if own == 0 && caller > 0 {
-		return stages.Value{V: plain(v), Base: c.workDir}
+// Where its texts belong to several directories, paths are made absolute if they
+// do not belong to that of the value.
+func (c *checker) settle(v any, n *node, isPath bool) stages.Value {
+	base := c.dirOf(n)
+	if dir, alone := commonDir(v); alone {
+		base = dir
 	}
-	absolute := func(text callerText) string { return c.absolute(string(text), isPath) }
-	return stages.Value{V: mapTexts(v, absolute), Base: c.dir}
+	absolute := func(text placedText) string {
+		if text.dir == base {
+			return text.text
+		}
+		return c.absolute(text, isPath)
+	}
+	return stages.Value{V: mapTexts(v, absolute), Base: base}
 }
 
-// absolute makes a path of the caller absolute. What is no path, as far as can
-// be told, stays as it is.
-func (c *checker) absolute(text string, isPath bool) string {
-	path, marked := strings.CutPrefix(text, filePrefix)
+// commonDir is the directory that all texts of a value belong to, if there is
+// one.
+func commonDir(v any) (dir string, alone bool) {
+	dirs := map[string]bool{}
+	mapTexts(v, func(text placedText) string {
+		dir = text.dir
+		dirs[dir] = true
+		return ""
+	})
+	return dir, len(dirs) == 1
+}
+
+// absolute makes a path absolute. What is no path, as far as can be told, stays
+// as it is.
+func (c *checker) absolute(text placedText, isPath bool) string {
+	path, marked := strings.CutPrefix(text.text, filePrefix)
 	if !marked && !isPath || path == "" || filepath.IsAbs(path) || strings.Contains(path, "://") || c.isReference(path) {
-		return text
+		return text.text
 	}
-	joined := filepath.Join(c.workDir, path)
+	joined := filepath.Join(text.dir, path)
 	if marked {
 		return filePrefix + joined
 	}
@@ -146,11 +144,11 @@ func (c *checker) expand(v any, n *node) any {
 // expandText expands one string. A string that is a reference and nothing else
 // becomes the parameter's value with its type.
 func (c *checker) expandText(text string, n *node) any {
+	dir := c.dirOf(n)
 	if !strings.Contains(text, "${") {
-		return text
+		return placedText{text, dir}
 	}
 	var b strings.Builder
-	caller := false
 	for rest := text; rest != ""; {
 		before, from, found := strings.Cut(rest, "${")
 		b.WriteString(before)
@@ -162,18 +160,15 @@ func (c *checker) expandText(text string, n *node) any {
 			return param.value
 		}
 		if param != nil {
-			begins := b.Len() == 0 || b.String() == filePrefix
-			_, given := param.value.(callerText)
-			caller = caller || begins && given
+			if value, ok := param.value.(placedText); ok && (b.Len() == 0 || b.String() == filePrefix) {
+				dir = value.dir
+			}
 			piece = c.insert(param, n)
 		}
 		b.WriteString(piece)
 		rest = after
 	}
-	if caller {
-		return callerText(b.String())
-	}
-	return b.String()
+	return placedText{b.String(), dir}
 }
 
 // reference reads what begins with "${": a reference to a parameter, an escaped

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -176,10 +177,10 @@ func TestLoad(t *testing.T) {
 	}
 	got := []any{p.Name, p.Description, p.Path, p.Dir, p.Cache, p.Params, p.Warnings}
 	want := []any{"words", "words of a text", path, dir, CacheConfig{Dir: filepath.Join(dir, "cache")}, []Parameter{
-		{Name: "what", Value: "a text", Default: "a text", Line: 5, Column: 1},
-		{Name: "count", Value: int64(7), Default: int64(5), Overridden: true, Line: 6, Column: 1},
-		{Name: "rate", Value: 0.25, Default: 0.25, Line: 7, Column: 1},
-		{Name: "stop", Value: []any{"a", "the"}, Default: []any{"a", "the"}, Line: 8, Column: 1},
+		{Name: "what", Value: "a text", Default: "a text", File: path, Line: 5, Column: 1},
+		{Name: "count", Value: int64(7), Default: int64(5), Overridden: true, File: path, Line: 6, Column: 1},
+		{Name: "rate", Value: 0.25, Default: 0.25, File: path, Line: 7, Column: 1},
+		{Name: "stop", Value: []any{"a", "the"}, Default: []any{"a", "the"}, File: path, Line: 8, Column: 1},
 	}, []Diagnostic(nil)}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("pipeline (-want +got):\n%s", diff)
@@ -256,7 +257,6 @@ func TestDiagnostics(t *testing.T) {
 		{"unquoted", oneStage + "mode = fast\n", nil, "words.toml:4:8: expected value but found \"fast\" instead\n"},
 		{"not UTF-8", "é = 1\nb = \"\xff\"\n", nil, "words.toml:2:6: byte 0xff is not UTF-8; a TOML file must be\n"},
 		{"mark", "\ufeffnaem = 1\n" + oneStage, nil, "words.toml:1:1: unknown key \"naem\" (did you mean name?)\n"},
-		{"include", "include = [\"base.toml\"]\n" + oneStage, nil, "words.toml:1:1: include is not supported yet: write the shared stages into this file\n"},
 		{"duplicates", oneStage + "[stages.tokens]\n[params]\na.b = 1\nc = 1\nc = 2\n", nil,
 			"words.toml:4:9: stages.tokens is already set at 1:9\nwords.toml:8:1: params.c is already set at 7:1\n"},
 		{"no tables", "params = 1\nstages = 2\ncache = 3\nname = 4\n", nil,
@@ -310,7 +310,7 @@ func TestDiagnostics(t *testing.T) {
 		{"itself", oneStage + "after = \"tokens\"\n", nil, "words.toml:1:9: cycle: tokens -> tokens\n"},
 		{"no consequences", "[stages.a]\nkind = \"nothing\"\n[stages.b]\nkind = \"text.top\"\nwords = \"a.first\"\ncount = 1\n" +
 			"[stages.x]\nkind = \"exec\"\ncommand = [\"true\"]\noutputs = { o = \"arow\" }\n[stages.y]\nkind = \"text.top\"\nwords = \"x.o\"\ncount = 1\n", nil,
-			"words.toml:2:8: stage a: there is no kind \"nothing\"\nwords.toml:10:17: stage x: outputs.o: must be \"arrow\" or \"file\"\n"},
+			"words.toml:2:8: stage a: there is no kind \"nothing\"\nwords.toml:10:17: stage x: outputs.o: must be \"arrow\", \"file\", or { type = \"arrow\", columns = { NAME = \"TYPE\" } }\n"},
 		{"inside tables", oneStage + "[stages.run]\nkind = \"exec\"\ncommand = [\"true\"]\n[stages.run.inputs]\nw = \"tokens.wrods\"\nv = 3\n[stages.run.outputs]\no = \"arrow\"\n", nil,
 			"words.toml:8:5: stage run: inputs.w: tokens.wrods: stage tokens (text.tokens) has no output wrods (did you mean words?)\n" +
 				"words.toml:9:5: stage run: inputs.v: must be \"<stage>.<output>\", \"file:PATH\", or { from = \"<stage>.<output>\", columns = [\"…\"] }\n"},
@@ -483,29 +483,63 @@ func TestLoadErrors(t *testing.T) {
 	}
 }
 
-// FuzzLoad reads any text as a pipeline. Nothing may panic, and what is said
-// stands in the file.
+// loadTexts checks the first of some files, which are in memory in /x.
+func loadTexts(registry stages.Registry, params, texts map[string]string) ([]Diagnostic, error) {
+	l := &loader{workDir: "/", read: func(at place) ([]byte, error) {
+		text, ok := texts[at.file]
+		if !ok {
+			return nil, fs.ErrNotExist
+		}
+		return []byte(text), nil
+	}}
+	at := place{file: "main.toml", path: "/x/main.toml", dir: "/x"}
+	doc, err := l.load(at)
+	if doc == nil {
+		return l.diagnostics, err
+	}
+	c := &checker{opts: Options{Registry: registry, Params: params}, place: at, workDir: "/", doc: doc, registry: registry}
+	p, err := c.check()
+	var invalid *Invalid
+	switch {
+	case errors.As(err, &invalid):
+		return invalid.Diagnostics, nil
+	case err != nil:
+		return nil, err
+	}
+	return p.Warnings, nil
+}
+
+// FuzzLoad reads any two texts as a pipeline and what it may include. Nothing
+// may panic, and what is said stands in one of the files.
 func FuzzLoad(f *testing.F) {
-	f.Add(whole)
-	f.Add(many(3))
-	f.Add(oneStage + "[[stages.a]]\n[[stages.a.b]]\nx = [{ y = \"${params.z}\" }]\nafter = [[]]\n")
+	f.Add(whole, "")
+	f.Add(many(3), "")
+	f.Add(oneStage+"[[stages.a]]\n[[stages.a.b]]\nx = [{ y = \"${params.z}\" }]\nafter = [[]]\n", "")
+	f.Add("include = \"base.toml\"\n[params]\ncount = 3\n[stages.best]\nn = \"${params.count}\"\n", definedKinds)
+	f.Add("include = [\"base.toml\", \"main.toml\", \"embedded:demo.toml\", 3]\n", "include = [\"main.toml\", \"base.toml\"]\nname = 3\n")
+	f.Add(definedKinds+"[kinds.top.params.n]\nmin = 5\n", "x")
 	registry := toys(f)
-	f.Fuzz(func(t *testing.T, text string) {
-		doc, diagnostics := readDocument("fuzz.toml", []byte(text))
-		if doc != nil {
-			c := &checker{doc: doc, opts: Options{Registry: registry, Params: map[string]string{"what": text}}, path: "/x/fuzz.toml", dir: "/x", workDir: "/"}
-			_, err := c.check()
-			var invalid *Invalid
-			if errors.As(err, &invalid) {
-				diagnostics = invalid.Diagnostics
-			}
+	f.Fuzz(func(t *testing.T, text, base string) {
+		texts := map[string]string{"main.toml": text, "base.toml": base}
+		diagnostics, err := loadTexts(registry, map[string]string{"what": text}, texts)
+		if err != nil {
+			t.Fatalf("not an Invalid: %v", err)
 		}
 		for _, d := range diagnostics {
-			if d.Line > 1+strings.Count(text, "\n") || d.Message == "" || len(d.Message) > 1<<12+2*len(text) {
+			if d.Message == "" || len(d.Message) > 1<<12+2*len(text+base) {
 				t.Errorf("%v", d)
+			}
+			if !strings.HasPrefix(d.File, "-p ") && !inside(texts[d.File], d) {
+				t.Errorf("is in no file: %v", d)
 			}
 		}
 	})
+}
+
+// inside says whether a place is in a text, or just behind one of its lines.
+func inside(text string, d Diagnostic) bool {
+	lines := strings.Split(text, "\n")
+	return d.Line >= 1 && d.Line <= len(lines) && d.Column >= 1 && d.Column <= 1+utf8.RuneCountInString(lines[d.Line-1])
 }
 
 func TestNameOf(t *testing.T) {

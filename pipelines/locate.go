@@ -26,6 +26,18 @@ func (n *node) child(name string) *node {
 	return n.children[name]
 }
 
+// shift moves the places of a node, and of all below it, by a number of bytes.
+func (n *node) shift(by int) {
+	n.key += by
+	n.value += by
+	for _, child := range n.order {
+		child.shift(by)
+	}
+	for _, element := range n.elements {
+		element.shift(by)
+	}
+}
+
 // element is the node of a list's element, or the list's own when there is none.
 func (n *node) element(i int) *node {
 	if n == nil || i >= len(n.elements) {

@@ -14,7 +14,8 @@ type Parameter struct {
 	Value      any // what the stages get: a string, int64, float64, bool or []any of them
 	Default    any // what the file says
 	Overridden bool
-	Line       int // of its default
+	File       string // of its default, as messages name it
+	Line       int
 	Column     int
 }
 
@@ -23,7 +24,7 @@ type parameter struct {
 	Parameter
 	node     *node
 	text     string // what the caller gave
-	value    any    // Value, in which a callerText tells where a text is from
+	value    any    // Value, in which a placedText tells where a text is from
 	resolved bool
 	busy     bool // its default is being expanded
 	used     bool
@@ -39,7 +40,7 @@ func (c *checker) readParams() {
 	for _, child := range n.order {
 		p := &parameter{node: child}
 		p.Name, p.Default = child.name, table[child.name]
-		p.Line, p.Column = c.doc.index.place(child.key)
+		p.File, p.Line, p.Column = c.doc.files.place(child.key)
 		p.text, p.Overridden = c.opts.Params[child.name]
 		switch {
 		case !namePattern.MatchString(child.name):
@@ -72,7 +73,7 @@ func (c *checker) checkOverrides() {
 	for _, name := range slices.Sorted(maps.Keys(c.opts.Params)) {
 		if declared.child(name) == nil {
 			c.add(Diagnostic{File: "-p " + clip(name), Severity: Error, Message: fmt.Sprintf(
-				"%s declares no such parameter%s%s", c.doc.file, c.suggest(name, c.paramNames()), c.listParams())})
+				"%s declares no such parameter%s%s", c.file, c.suggest(name, c.paramNames()), c.listParams())})
 		}
 	}
 }
@@ -104,9 +105,9 @@ func (c *checker) resolve(p *parameter) {
 		value, err := parseLike(p.text, plain(p.value))
 		if err != nil {
 			c.add(Diagnostic{File: "-p " + p.Name, Severity: Error, Message: fmt.Sprintf(
-				"%v; the default is at %s:%d:%d", err, c.doc.file, p.Line, p.Column)})
+				"%v; the default is at %s:%d:%d", err, p.File, p.Line, p.Column)})
 		} else {
-			p.value = fromCaller(value)
+			p.value = placed(value, c.workDir)
 		}
 	}
 	p.Value = plain(p.value)

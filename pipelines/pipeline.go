@@ -20,7 +20,7 @@ type Pipeline struct {
 	Dir         string // absolute: what its paths are relative to and where out/ belongs
 	Params      []Parameter
 	Cache       CacheConfig
-	Stages      []stages.Spec // in the order of the file
+	Stages      []stages.Spec // in the order of the file, those of included files first
 	Warnings    []Diagnostic
 }
 
@@ -42,34 +42,54 @@ type Options struct {
 // EmbeddedPrefix before a shipped pipeline's file name makes a path for Load.
 const EmbeddedPrefix = "embedded:"
 
-// Load reads and checks a pipeline file. The error is an *Invalid when the file
-// was read and is wrong.
+// Load reads and checks a pipeline file with all that it includes. The error is
+// an *Invalid when the file was read and is wrong.
 func Load(path string, opts Options) (*Pipeline, error) {
+	c, err := newChecker(path, opts)
+	if err != nil {
+		return nil, err
+	}
+	return c.check()
+}
+
+// LoadKinds reads the kinds that a file and what it includes define, beside
+// those of the options' registry. The file need not be a whole pipeline: what
+// else is in it is not looked at. The error is as Load's.
+func LoadKinds(path string, opts Options) (stages.Registry, error) {
+	c, err := newChecker(path, opts)
+	if err != nil {
+		return stages.Registry{}, err
+	}
+	c.readParams()
+	c.readKinds()
+	if hasError(c.diagnostics) {
+		return stages.Registry{}, c.invalid()
+	}
+	return c.registry, nil
+}
+
+// newChecker reads the files.
+func newChecker(path string, opts Options) (*checker, error) {
 	workDir, err := filepath.Abs(opts.WorkDir)
 	if err != nil {
 		return nil, fmt.Errorf("finding the current directory: %w", err)
 	}
-	c := &checker{opts: opts, workDir: workDir, path: path, dir: workDir}
-	var data []byte
-	if name, ok := strings.CutPrefix(path, EmbeddedPrefix); ok {
-		if data, ok = Embedded(name); !ok {
-			return nil, fmt.Errorf("there is no embedded pipeline %s%s", name, stages.Suggest(name, EmbeddedNames()))
-		}
-	} else {
+	at := place{file: path, path: path, dir: workDir}
+	if !at.isEmbedded() {
 		if !filepath.IsAbs(path) {
-			c.path = filepath.Join(workDir, path)
+			at.path = filepath.Join(workDir, path)
 		}
-		c.dir = filepath.Dir(c.path)
-		if data, err = readFile(c.path); err != nil {
-			return nil, err
-		}
+		at.dir = filepath.Dir(at.path)
 	}
-	doc, diagnostics := readDocument(path, data)
+	l := &loader{workDir: workDir, read: readPlace}
+	doc, err := l.load(at)
+	if err != nil {
+		return nil, err
+	}
 	if doc == nil {
-		return nil, &Invalid{Path: path, Diagnostics: sortDiagnostics(diagnostics)}
+		return nil, &Invalid{Path: path, Diagnostics: sortDiagnostics(l.diagnostics, l.files.names())}
 	}
-	c.doc = doc
-	return c.check()
+	return &checker{opts: opts, place: at, workDir: workDir, doc: doc, registry: opts.Registry}, nil
 }
 
 // readFile reads what a pipeline file may hold and one byte more.

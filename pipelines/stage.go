@@ -12,14 +12,20 @@ import (
 // commonKeys are the keys that every stage may have, whatever its kind.
 var commonKeys = []string{"kind", "after", "resources", "timeout", "retries", "cache"}
 
+// A subject is the table of a stage or a kind while it is read.
+type subject struct {
+	label  string // as messages begin
+	node   *node
+	raw    map[string]any  // as the file says it
+	broken map[string]bool // keys whose parameters are wrong, so that nothing more is said of them
+}
+
 // A draft is a stage while it is read.
 type draft struct {
-	spec   stages.Spec
-	node   *node
-	raw    map[string]any // as the file says it
-	kind   stages.Kind
-	broken map[string]bool // keys whose parameters are wrong, so that nothing more is said of them
-	sound  bool            // whether its outputs are known
+	subject
+	spec  stages.Spec
+	kind  stages.Kind
+	sound bool // whether its outputs are known
 }
 
 func (c *checker) isStage(name string) bool { return c.doc.root.child("stages").child(name) != nil }
@@ -55,7 +61,7 @@ func (c *checker) readStage(v any, n *node) *draft {
 		c.errorAt(n.key, "stages.%s must be a table, not %s", clip(n.name), describe(v))
 		return nil
 	}
-	d := &draft{node: n, raw: raw, broken: map[string]bool{}}
+	d := &draft{subject: subject{label: "stage " + clip(n.name), node: n, raw: raw, broken: map[string]bool{}}}
 	d.spec.Name = n.name
 	if !namePattern.MatchString(n.name) {
 		c.errorAt(n.key, "stage %q: a name is a small letter followed by small letters, digits and _", clip(n.name))
@@ -66,13 +72,11 @@ func (c *checker) readStage(v any, n *node) *draft {
 		if child.name == "kind" {
 			continue
 		}
-		before := len(c.diagnostics)
-		value := c.expand(raw[child.name], child)
-		d.broken[child.name] = hasError(c.diagnostics[before:])
+		value := c.value(&d.subject, child)
 		if slices.Contains(commonKeys, child.name) {
 			c.readCommon(d, child, plain(value))
 		} else {
-			values[child.name] = c.settle(value, d.isPath(child.name))
+			values[child.name] = c.settle(value, child, d.isPath(child.name))
 		}
 	}
 	if known {
@@ -81,12 +85,20 @@ func (c *checker) readStage(v any, n *node) *draft {
 	return d
 }
 
+// value is a key's value with parameters filled in.
+func (c *checker) value(s *subject, n *node) any {
+	before := len(c.diagnostics)
+	value := c.expand(s.raw[n.name], n)
+	s.broken[n.name] = hasError(c.diagnostics[before:])
+	return value
+}
+
 func (d *draft) isPath(param string) bool {
-	return slices.ContainsFunc(d.kind.Params, func(p stages.Param) bool { return p.Name == param && p.Type == "path" })
+	return slices.ContainsFunc(d.kind.Params, func(p stages.Param) bool { return p.Name == param && strings.HasPrefix(p.Type, "path") })
 }
 
 func (c *checker) stageError(d *draft, at int, format string, args ...any) {
-	c.errorAt(at, "stage %s: %s", clip(d.spec.Name), fmt.Sprintf(format, args...))
+	c.errorAt(at, "%s: %s", d.label, fmt.Sprintf(format, args...))
 }
 
 // readKind finds the stage's kind.
@@ -103,8 +115,8 @@ func (c *checker) readKind(d *draft) bool {
 		return false
 	}
 	d.spec.Kind = name
-	if d.kind, ok = c.opts.Registry.Kind(name); !ok {
-		c.stageError(d, n.value, "there is no kind %q%s", clip(name), c.suggest(name, kindNames(c.opts.Registry)))
+	if d.kind, ok = c.registry.Kind(name); !ok && !c.wrongKinds[name] {
+		c.stageError(d, n.value, "there is no kind %q%s", clip(name), c.suggest(name, kindNames(c.registry)))
 	}
 	return ok
 }
@@ -161,7 +173,7 @@ func count(v any, least, most int64) (int, error) {
 }
 
 func (c *checker) readAfter(d *draft, n *node, v any) []string {
-	names, ok := c.strings(n, v, "stage "+clip(d.spec.Name)+": after")
+	names, ok := c.strings(n, v, d.label+": after")
 	if !ok {
 		return nil
 	}
@@ -213,7 +225,7 @@ func (c *checker) readResources(d *draft, n *node, v any) {
 func (c *checker) bind(d *draft, values stages.Values) {
 	stage, problems := d.kind.Bind(values, stages.BindContext{IsStage: c.isStage, LookupEnv: c.opts.LookupEnv})
 	for _, p := range problems {
-		c.bindProblem(d, p)
+		c.report(&d.subject, p, d.keys())
 	}
 	d.spec.Stage = stage
 	// The outputs of a kind that declares none depend on what was not understood.
@@ -222,24 +234,26 @@ func (c *checker) bind(d *draft, values stages.Values) {
 
 const unknownKey = "unknown key"
 
-func (c *checker) bindProblem(d *draft, p stages.Problem) {
+// report says where a problem of a table stands. Known are the keys that the
+// table may have.
+func (c *checker) report(s *subject, p stages.Problem, known []string) {
 	path := strings.Split(p.Param, ".")
 	if p.Param == "" {
-		c.stageError(d, d.node.key, "%s", p.Message)
+		c.errorAt(s.node.key, "%s: %s", s.label, p.Message)
 		return
 	}
-	if d.broken[path[0]] {
+	if s.broken[path[0]] {
 		return
 	}
-	n := d.node.find(path...)
+	n := s.node.find(path...)
 	at, message := n.value, p.Message
 	if strings.HasPrefix(message, unknownKey) {
 		at = n.key
 		if len(path) == 1 {
-			message = unknownKey + c.suggest(p.Param, d.keys())
+			message = unknownKey + c.suggest(p.Param, known)
 		}
 	}
-	c.stageError(d, at, "%s: %s%s", clip(p.Param), message, c.given(d.raw[path[0]]))
+	c.errorAt(at, "%s: %s: %s%s", s.label, clip(p.Param), message, c.given(s.raw[path[0]]))
 }
 
 // keys are all that a stage of the draft's kind may have.
@@ -287,7 +301,8 @@ func (c *checker) checkWiring(drafts []*draft) {
 	}
 	for _, p := range stages.CheckWiring(specs) {
 		p.Message = strings.ReplaceAll(p.Message, "\n", "; ")
-		c.bindProblem(byName[p.Stage], p)
+		d := byName[p.Stage]
+		c.report(&d.subject, p, d.keys())
 	}
 }
 
