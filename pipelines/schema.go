@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 
 	"github.com/prismflow/prismflow/stages"
@@ -32,7 +33,6 @@ func JSONSchema(registry stages.Registry) ([]byte, error) {
 	}
 	stage := object{
 		"type":       "object",
-		"required":   []any{"kind"},
 		"properties": object{"kind": withDoc(object{"anyOf": []any{object{"enum": names}, ref("parameter")}}, "what the stage does")},
 		"allOf":      perKind,
 	}
@@ -40,13 +40,21 @@ func JSONSchema(registry stages.Registry) ([]byte, error) {
 		"$schema":              "https://json-schema.org/draft/2020-12/schema",
 		"title":                "prismflow pipeline",
 		"type":                 "object",
-		"required":             []any{"stages"},
+		"if":                   object{"required": []any{"include"}}, // what is not here may be there
+		"else":                 object{"required": []any{"stages"}, "properties": object{"stages": object{"additionalProperties": object{"required": []any{"kind"}}}}},
 		"additionalProperties": false,
 		"properties": object{
 			"name":        object{"type": "string", "pattern": pipelinePattern.String(), "description": "of the pipeline; the file's name when it is left out"},
 			"description": object{"type": "string"},
+			"include":     object{"anyOf": []any{object{"type": "string"}, object{"type": "array", "items": object{"type": "string"}}}, "description": "files that this one stands on: paths relative to it, or embedded:NAME.toml"},
 			"params":      paramsSchema(),
 			"cache":       cacheSchema(),
+			"kinds": object{
+				"type":                 "object",
+				"description":          "kinds of stages that this file defines",
+				"propertyNames":        object{"pattern": kindPattern.String()},
+				"additionalProperties": definitionSchema(),
+			},
 			"stages": object{
 				"type":                 "object",
 				"minProperties":        1,
@@ -90,6 +98,44 @@ func cacheSchema() object {
 			"remotes": object{"type": "array", "items": object{"type": "string"}, "description": "URLs of shared caches, in the order in which they are asked"},
 		},
 	}
+}
+
+// definitionSchema describes a [kinds.NAME] table. Nothing is required, since an
+// included file may have it.
+func definitionSchema() object {
+	text, flag := object{"type": "string"}, object{"type": "boolean"}
+	texts := object{"type": "array", "items": text}
+	table := func(properties object) object {
+		return object{"type": "object", "additionalProperties": false, "properties": properties}
+	}
+	portType := object{"enum": []any{"arrow", "file"}}
+	columns := object{"type": "object", "additionalProperties": object{"anyOf": []any{text, table(object{"type": text, "help": text})}}}
+	port := func(more object) object {
+		properties := object{"type": portType, "help": text, "columns": columns}
+		maps.Copy(properties, more)
+		return object{"type": "object", "propertyNames": object{"pattern": namePattern.String()},
+			"additionalProperties": object{"anyOf": []any{portType, table(properties)}}}
+	}
+	var types []any
+	for _, name := range stages.ParamTypes {
+		types = append(types, name)
+	}
+	param := table(object{
+		"type": object{"enum": types}, "default": object{}, "unit": text, "help": text, "keyed": withDoc(object{"type": "boolean"}, "false: it cannot change the result"),
+		"min": object{"type": "number"}, "max": object{"type": "number"}, "enum": texts,
+	})
+	return table(object{
+		"summary": withDoc(object{"type": "string"}, "one line"),
+		"doc":     withDoc(object{"type": "string"}, "paragraphs for prismflow stages --in FILE KIND"),
+		"version": withDoc(object{"type": "integer", "minimum": 1}, "part of the key; raise it when the results change and neither command nor files do"),
+		"command": withDoc(object{"type": "array", "items": text}, "the program and its arguments, with {input.NAME}, {output.NAME} and {param.NAME}"),
+		"inputs":  withDoc(port(object{"optional": flag}), "what a stage of the kind reads"),
+		"outputs": withDoc(port(nil), "what it makes"),
+		"params":  withDoc(object{"type": "object", "propertyNames": object{"pattern": namePattern.String()}, "additionalProperties": param}, "its parameters"),
+		"files":   withDoc(object{"type": "array", "items": text}, "code and data that the command reads: paths, globs or directories"),
+		"env":     withDoc(object{"type": "array", "items": text}, "environment variables that the command sees and that are part of the key"),
+		"secrets": withDoc(object{"type": "array", "items": text}, "environment variables that the command sees and that are in no key and no log"),
+	})
 }
 
 // kindSchema describes the table of a stage of one kind.

@@ -24,7 +24,7 @@ type validator struct {
 }
 
 var schemaWords = []string{"$schema", "$defs", "$ref", "title", "description", "default", "type", "const", "enum", "pattern",
-	"minimum", "maximum", "minProperties", "properties", "required", "additionalProperties", "propertyNames", "items", "anyOf", "allOf", "if", "then"}
+	"minimum", "maximum", "minProperties", "properties", "required", "additionalProperties", "propertyNames", "items", "anyOf", "allOf", "if", "then", "else"}
 
 func newValidator(t *testing.T, registry stages.Registry) validator {
 	t.Helper()
@@ -99,9 +99,11 @@ func (v validator) validate(path string, value any, schema any) []string {
 				errs = append(errs, v.validate(path, value, sub)...)
 			}
 		case "if":
-			if v.validate(path, value, rule) == nil {
-				errs = append(errs, v.validate(path, value, s["then"])...)
+			branch := s["then"]
+			if v.validate(path, value, rule) != nil {
+				branch = s["else"]
 			}
+			errs = append(errs, v.validate(path, value, branch)...)
 		case "items":
 			list, _ := value.([]any)
 			for i, item := range list {
@@ -177,10 +179,41 @@ func asJSON(t *testing.T, text string) any {
 
 func TestJSONSchemaAccepts(t *testing.T) {
 	v := newValidator(t, toys(t))
-	for _, text := range []string{whole, oneStage, many(3)} {
+	including := "include = [\"base.toml\"]\n[stages.tokens]\nrate = 0.5\n"
+	for _, text := range []string{whole, oneStage, many(3), including, "include = \"base.toml\"\n", kindOnly} {
 		if errs := v.validate("", asJSON(t, text), v.root); errs != nil {
 			t.Errorf("%v in:\n%s", errs, text)
 		}
+	}
+}
+
+// kindOnly is a definition that uses every key, beside a stage of another kind.
+const kindOnly = oneStage + `
+[kinds."my.top"]
+summary = "s"
+doc = "d"
+version = 2
+command = ["true"]
+inputs = { a = "arrow", b = { type = "file", optional = true, help = "h", columns = { x = "utf8", y = { type = "int64", help = "h" } } } }
+outputs = { o = { columns = { x = "utf8" } }, p = "file" }
+params = { n = { type = "integer", default = 1, min = 1, max = 2.5, unit = "u", help = "h", keyed = false }, m = { type = "string", enum = ["x"] } }
+files = ["x"]
+env = ["X"]
+secrets = ["Y"]
+`
+
+// The schema with a file's kinds knows their stages.
+func TestJSONSchemaOfDefinedKinds(t *testing.T) {
+	registry, err := LoadKinds(write(t, definedKinds), Options{Registry: toys(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := newValidator(t, registry)
+	if errs := v.validate("", asJSON(t, definedKinds), v.root); errs != nil {
+		t.Errorf("%v", errs)
+	}
+	if v.validate("", asJSON(t, definedKinds+"[stages.more]\nkind = \"top\"\nwords = \"tokens.words\"\nn = 1000\n"), v.root) == nil {
+		t.Error("a value that is too large is accepted")
 	}
 }
 
@@ -202,23 +235,28 @@ func TestJSONSchemaAcceptsShipped(t *testing.T) {
 func TestJSONSchemaRefuses(t *testing.T) {
 	v := newValidator(t, toys(t))
 	for name, text := range map[string]string{
-		"no stages":         "name = \"x\"\n",
-		"empty stages":      "[stages]\n",
-		"unknown key":       "naem = \"x\"\n" + oneStage,
-		"unknown kind":      "[stages.x]\nkind = \"nothing\"\n",
-		"no kind":           "[stages.x]\nwords = \"a.b\"\n",
-		"stage name":        "[stages.X]\nkind = \"exec\"\ncommand = [\"true\"]\noutputs = {}\n",
-		"unknown stage key": oneStage + "mood = 1\n",
-		"wrong type":        oneStage + "rate = true\n",
-		"too large":         oneStage + "rate = 2\n",
-		"not of the enum":   oneStage + "mode = \"slwo\"\n",
-		"missing input":     "[stages.x]\nkind = \"text.top\"\ncount = 1\n",
-		"missing parameter": "[stages.x]\nkind = \"text.top\"\nwords = \"a.b\"\n",
-		"no reference":      "[stages.x]\nkind = \"text.top\"\nwords = \"ab\"\ncount = 1\n",
-		"resources":         oneStage + "resources = { gpus = 1 }\n",
-		"retries":           oneStage + "retries = -1\n",
-		"nested parameter":  "[params]\na = [[1]]\n" + oneStage,
-		"cache":             "[cache]\ndri = \"x\"\n" + oneStage,
+		"no stages":                  "name = \"x\"\n",
+		"empty stages":               "[stages]\n",
+		"unknown key":                "naem = \"x\"\n" + oneStage,
+		"unknown kind":               "[stages.x]\nkind = \"nothing\"\n",
+		"no kind":                    "[stages.x]\nwords = \"a.b\"\n",
+		"stage name":                 "[stages.X]\nkind = \"exec\"\ncommand = [\"true\"]\noutputs = {}\n",
+		"unknown stage key":          oneStage + "mood = 1\n",
+		"wrong type":                 oneStage + "rate = true\n",
+		"too large":                  oneStage + "rate = 2\n",
+		"not of the enum":            oneStage + "mode = \"slwo\"\n",
+		"missing input":              "[stages.x]\nkind = \"text.top\"\ncount = 1\n",
+		"missing parameter":          "[stages.x]\nkind = \"text.top\"\nwords = \"a.b\"\n",
+		"no reference":               "[stages.x]\nkind = \"text.top\"\nwords = \"ab\"\ncount = 1\n",
+		"resources":                  oneStage + "resources = { gpus = 1 }\n",
+		"retries":                    oneStage + "retries = -1\n",
+		"nested parameter":           "[params]\na = [[1]]\n" + oneStage,
+		"include":                    "include = [3]\n" + oneStage,
+		"unknown key of a kind":      "[kinds.top]\ncomand = [\"x\"]\n" + oneStage,
+		"name of a kind":             "[kinds.Top]\n" + oneStage,
+		"type of a kind's parameter": "[kinds.top.params]\nn = { type = \"int\" }\n" + oneStage,
+		"type of a kind's output":    "[kinds.top.outputs]\no = \"parquet\"\n" + oneStage,
+		"cache":                      "[cache]\ndri = \"x\"\n" + oneStage,
 	} {
 		if v.validate("", asJSON(t, text), v.root) == nil {
 			t.Errorf("%s: accepted", name)
