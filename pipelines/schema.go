@@ -233,5 +233,5 @@ func paramDoc(p stages.Param) string {
 	if p.Unit == "" {
 		return p.Doc
 	}
-	return p.Doc + " (" + p.Unit + ")"
+	return strings.TrimLeft(p.Doc+" ("+p.Unit+")", " ")
 }

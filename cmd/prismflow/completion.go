@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/prismflow/prismflow/pipelines"
-	"github.com/prismflow/prismflow/stages/kinds"
 )
 
 // completeThen completes each argument by its own function, the last one
@@ -121,8 +120,13 @@ func completeParams(_ *cobra.Command, args []string, _ string) ([]cobra.Completi
 }
 
 // completeKinds offers the kinds of stages.
-func completeKinds(_ *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	known, err := kinds.All()
+func completeKinds(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	in, _ := cmd.Flags().GetString("in") // a command without the flag has no such file
+	known, err := knownKinds(in, &streams{lookupEnv: os.LookupEnv, dir: dir})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

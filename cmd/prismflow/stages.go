@@ -57,25 +57,47 @@ type paramReport struct {
 }
 
 const stagesDoc = `Stages lists the kinds of stages that a pipeline can be made of; of a named kind
-it prints what it does, its inputs, outputs and parameters, and an example.`
+it prints what it does, its inputs, outputs and parameters, and an example. With
+--in also those that a pipeline file, or a file that it includes, defines.`
 
 func newStagesCommand(s *streams) *cobra.Command {
-	asJSON := false
+	asJSON, in := false, ""
 	cmd := &cobra.Command{
 		Use:               "stages [KIND]",
 		Short:             "List the kinds of stages, or explain one",
 		Long:              stagesDoc,
-		Example:           "  prismflow stages\n  prismflow stages exec",
+		Example:           "  prismflow stages\n  prismflow stages exec\n  prismflow stages --in pipeline.toml",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: completeThen(completeKinds),
-		RunE:              func(_ *cobra.Command, args []string) error { return runStages(args, asJSON, s) },
+		RunE:              func(_ *cobra.Command, args []string) error { return runStages(args, in, asJSON, s) },
 	}
+	registerIn(cmd, &in)
 	registerJSON(cmd, &asJSON, "print one JSON object")
 	return cmd
 }
 
-func runStages(args []string, asJSON bool, s *streams) error {
-	registry, err := kinds.All()
+// registerIn adds the flag that names the file whose own kinds are meant too.
+func registerIn(cmd *cobra.Command, in *string) {
+	cmd.Flags().StringVar(in, "in", "", "with the kinds that the pipeline `FILE` defines")
+	completeFlag(cmd, "in", completePipelines)
+}
+
+// knownKinds are the kinds that come with the program, and those that a file
+// defines if one is named.
+func knownKinds(in string, s *streams) (stages.Registry, error) {
+	known, err := kinds.All()
+	if err != nil || in == "" {
+		return known, err
+	}
+	path, err := findPipeline(in, s)
+	if err != nil {
+		return known, err
+	}
+	return pipelines.LoadKinds(path, pipelines.Options{Registry: known, WorkDir: s.dir, LookupEnv: s.lookupEnv})
+}
+
+func runStages(args []string, in string, asJSON bool, s *streams) error {
+	registry, err := knownKinds(in, s)
 	if err != nil {
 		return err
 	}
