@@ -237,6 +237,9 @@ func (b *binder) checkNames(d *definition) {
 		taken[port.Name] = "an input"
 	}
 	for _, source := range d.form.Sources {
+		if source.Name == filesParam { // under which the engine hands over the declared files
+			b.problem("inputs."+source.Name, "the name is that of the declared files already")
+		}
 		for _, param := range stages.SourceParams(source) {
 			taken[param.Name] = fmt.Sprintf("a key of the input %s", source.Name)
 		}

@@ -198,6 +198,8 @@ func TestProblemsOfDefinitions(t *testing.T) {
 				`outputs.q.columns: must be a table of types, { NAME = "TYPE" }; leave it out to declare no columns`,
 				`outputs.q.optional: unknown key`,
 			}},
+		"names": {tbl{"command": list("true"), "inputs": tbl{"files": "file", "a": "file", "a_sha256": "arrow"}, "params": nil}, []string{
+			`inputs.a_sha256: the name is a key of the input a already`, `inputs.files: the name is that of the declared files already`}},
 		"params": {tbl{"command": list("true"), "params": tbl{
 			"a": int64(3), "b": tbl{"default": int64(3)}, "c": tbl{"type": "integr"}, "d": tbl{"type": "path"},
 			"e": tbl{"type": "integer", "min": int64(5), "max": int64(3), "enum": list("x")}, "f": tbl{"type": "string", "min": int64(1), "enum": list()},
