@@ -62,11 +62,7 @@ func (m *average) ScoreRange(states *gotorch.Tensor, first, count int64) *gotorc
 }
 
 // exampleConstructors are what the example adds to constructors.
-var exampleConstructors = []struct {
-	name   string
-	make   func(*gotorch.Session, Config) Backbone
-	paired bool
-}{
+var exampleConstructors = []constructor{
 	{name: averageName, make: newAverage},
 }
 

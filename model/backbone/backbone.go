@@ -1,6 +1,7 @@
 package backbone
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -73,14 +74,30 @@ type Config struct {
 	InDiRec InDiRec // read by indirec alone
 }
 
-var constructors = []struct {
+// A constructor is what a backbone is known by.
+type constructor struct {
 	name   string
 	make   func(*gotorch.Session, Config) Backbone
-	paired bool // whether it is a Paired
-}{
+	paired bool   // whether it is a Paired
+	score  string // what its scores are; empty for a dot product
+}
+
+var constructors = []constructor{
 	{name: SASRecName, make: newSASRec},
-	{name: STOSAName, make: newSTOSA},
+	{name: STOSAName, make: newSTOSA, score: "negative squared Wasserstein distance"},
 	{name: InDiRecName, make: newInDiRec, paired: true},
+}
+
+// ScoreName says what the scores of the backbone of a name are, such as "dot
+// product"; empty for a name that there is not. They are no probabilities, and
+// those of two models do not compare.
+func ScoreName(name string) string {
+	for _, c := range constructors {
+		if c.name == name {
+			return cmp.Or(c.score, "dot product")
+		}
+	}
+	return ""
 }
 
 // LearnsFromPairs reports whether the backbone of a name is a Paired one.
