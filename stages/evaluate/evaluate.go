@@ -8,7 +8,6 @@ import (
 
 	"github.com/prismflow/prismflow/model/baseline"
 	"github.com/prismflow/prismflow/model/gotorch"
-	"github.com/prismflow/prismflow/model/prism"
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/tables"
 	"github.com/prismflow/prismflow/stages/train"
@@ -94,7 +93,7 @@ func (e *Evaluate) Run(ctx context.Context, env *stages.Env) error {
 	if err != nil {
 		return fmt.Errorf("reading the split: %w", err)
 	}
-	model, err := e.readModel()
+	model, err := train.ReadModel(e.Model)
 	if err != nil {
 		return err
 	}
@@ -114,38 +113,14 @@ func (e *Evaluate) Run(ctx context.Context, env *stages.Env) error {
 	return errors.Join(e.Metrics.WriteAll(r.metrics), e.Ranks.WriteAll(r.ranks), e.Slices.WriteAll(r.slices))
 }
 
-func (e *Evaluate) readModel() (prism.Snapshot, error) {
-	parts, err := e.Model.All()
-	if err != nil {
-		return prism.Snapshot{}, fmt.Errorf("reading the model: %w", err)
-	}
-	model, err := train.DecodeModel(parts)
-	return model.Snapshot, err
-}
-
 // model ranks by the trained model, on its session's thread.
-func (e *Evaluate) model(ctx context.Context, env *stages.Env, snapshot prism.Snapshot, r *report) (err error) {
-	lib, err := gotorch.Open(ctx, env.Torch)
-	if err != nil {
-		return fmt.Errorf("evaluating a trained model needs libtorch: %w", err)
-	}
-	session, err := lib.NewSession(gotorch.SessionOptions{Device: e.Device.Value, Threads: e.Threads})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, session.Close()) }()
-	env.Version("libtorch", lib.Installation().Version)
-	env.Version("device", session.Device().String())
-	var inner error
-	if err := session.Run(func() {
-		var model *prism.Model
-		if model, inner = prism.Load(session, snapshot); inner == nil {
-			inner = r.evaluate(ctx, prismName, model.Scorer(), 1)
-		}
-	}); err != nil {
-		return err
-	}
-	return inner
+func (e *Evaluate) model(ctx context.Context, env *stages.Env, model train.Model, r *report) error {
+	serving := train.Serving{Torch: env.Torch, Device: e.Device.Value, Threads: e.Threads}
+	return model.Use(ctx, serving, func(served train.Served) error {
+		env.Version("libtorch", served.Torch)
+		env.Version("device", served.Device)
+		return r.evaluate(ctx, prismName, served.Scorer(), 1)
+	})
 }
 
 // baselines rank by what needs no training.
