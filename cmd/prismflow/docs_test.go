@@ -24,7 +24,7 @@ var jsonForms = map[string]any{
 	"metrics": metricsReport{}, "validate": validateReport{}, "stages": kindsReport{}, "runs": runsReport{},
 	"clean": cleanReport{}, "cache-stat": cacheStatReport{}, "cache-verify": cacheVerifyReport{}, "cache-gc": gcReport{},
 	"torch": torchReport{}, "doctor": doctorReport{}, "version": versionReport{},
-	"show-binary": binaryReport{},
+	"show-binary": binaryReport{}, "recommend": recommendReport{},
 }
 
 // covered are types that another form's example shows in full.

@@ -22,6 +22,7 @@ type exportOptions struct {
 	format string
 	output string
 	force  bool
+	lists  listOptions
 }
 
 const exportDoc = `Export writes the newest result of an output in a format that other programs
@@ -31,19 +32,30 @@ Without -o it goes to stdout.
 
 With --format png the pictures of a table, such as that of images.download, are
 written into the directory DIR: each decoded as the stages see it and encoded
-anew, under the item's id, in which %XX stands for what file names cannot hold.`
+anew, under the item's id, in which %XX stands for what file names cannot hold.
+
+With --format recommendations and the model of a prism.train stage, the k best
+items for every user are written, with external ids: user, rank, item, score. The
+file's suffix says how: .csv, .parquet, .jsonl or .arrow; stdout gets CSV. What is
+recommended, and to whom, is as in "prismflow recommend" and the stage kind
+recommend.top_k, which does it within a pipeline.`
 
 var exporters = map[string]func(io.Writer, string) error{"csv": table.WriteCSV, "parquet": parquet.Write, "safetensors": writeSafetensors}
 
-var exportFormats = []string{"csv", "parquet", "safetensors", pngFormat}
+var exportFormats = []string{"csv", "parquet", "safetensors", pngFormat, recommendationsFormat}
 
 func newExportCommand(s *streams) *cobra.Command {
 	var o exportOptions
+	var ofLists []string
 	cmd := &cobra.Command{
-		Use:               "export FILE STAGE.OUTPUT [DIR]",
-		Short:             "Write an output as CSV, Parquet, safetensors or pictures",
-		Long:              exportDoc,
-		Example:           "  prismflow export pipeline.toml count.counts --format csv\n  prismflow export pipeline.toml count.counts -o counts.parquet\n  prismflow export sports train.model -o sports.safetensors\n  prismflow export sports images.images --format png pictures",
+		Use:   "export FILE STAGE.OUTPUT [DIR]",
+		Short: "Write an output as CSV, Parquet, safetensors, pictures or recommendations",
+		Long:  exportDoc,
+		Example: `  prismflow export pipeline.toml count.counts --format csv
+  prismflow export pipeline.toml count.counts -o counts.parquet
+  prismflow export sports train.model -o sports.safetensors
+  prismflow export sports images.images --format png pictures
+  prismflow export sports train.model --format recommendations -k 20 -o lists.parquet`,
 		Args:              cobra.RangeArgs(2, 3),
 		ValidArgsFunction: completeThen(completePipelines, completeOutputs),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -57,13 +69,22 @@ func newExportCommand(s *streams) *cobra.Command {
 			if len(args) > 2 {
 				return usageError{fmt.Errorf("%s: only --format png writes into a directory", args[2])}
 			}
+			if o.format == recommendationsFormat {
+				return runExportRecommendations(cmd.Context(), args[0], args[1], o, s)
+			}
+			for _, name := range ofLists {
+				if cmd.Flags().Changed(name) {
+					return usageError{fmt.Errorf("--%s: only --format recommendations takes it", name)}
+				}
+			}
 			return runExport(cmd.Context(), args[0], args[1], o, s)
 		},
 	}
 	o.register(cmd)
-	cmd.Flags().StringVar(&o.format, "format", "", "`FORMAT`: csv, parquet, safetensors or png (default by the file's suffix)")
+	cmd.Flags().StringVar(&o.format, "format", "", "`FORMAT`: csv, parquet, safetensors, png or recommendations (default by the file's suffix)")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "write to `FILE`")
 	cmd.Flags().BoolVar(&o.force, "force", false, "of png: write into a directory that is not empty")
+	ofLists = o.lists.register(cmd)
 	complete(cmd, "format", exportFormats...)
 	return cmd
 }

@@ -91,7 +91,7 @@ func runRun(ctx context.Context, file string, names []string, o runOptions, s *s
 	if report.Run == "" { // it did not begin
 		return err
 	}
-	sum := summary{workspace: w, given: o.params, report: report, seconds: s.now().Sub(started).Seconds(), err: err}
+	sum := summary{workspace: w, report: report, seconds: s.now().Sub(started).Seconds(), err: err}
 	return sum.write(ctx, o, s)
 }
 

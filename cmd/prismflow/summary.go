@@ -12,7 +12,6 @@ import (
 // A summary is what is said at the end of a run.
 type summary struct {
 	*workspace
-	given   []string // parameters of the command line
 	report  engine.Report
 	seconds float64
 	err     error
@@ -111,16 +110,6 @@ func (r *summary) writeMetrics(ctx context.Context, s *streams) error {
 		s.out.printf("  %s    reruns only what that changes\n", r.command("run", "-p", name+"=…"))
 	}
 	return nil
-}
-
-// command is a command line about the pipeline as it was run.
-func (r *summary) command(verb string, args ...string) string {
-	words := []string{"prismflow", verb, shellWord(r.argument)}
-	words = append(words, args...)
-	for _, param := range r.given {
-		words = append(words, "-p", shellWord(param))
-	}
-	return strings.Join(words, " ")
 }
 
 // worthChanging is a parameter to try: the seed, or the first that was not given.

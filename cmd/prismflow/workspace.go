@@ -124,7 +124,8 @@ func relativeTo(dir, path string) string {
 // A workspace is a pipeline and the cache that its results are in.
 type workspace struct {
 	pipeline *pipelines.Pipeline
-	argument string // what the user called the pipeline
+	argument string   // what the user called the pipeline
+	given    []string // parameters of the command line
 	out      string
 	store    *disk.Store
 	engine   *engine.Engine
@@ -140,7 +141,7 @@ func openWorkspace(argument string, o *pipelineOptions, s *streams) (*workspace,
 	if err != nil {
 		return nil, err
 	}
-	w := &workspace{pipeline: pipeline, argument: argument, out: outDir(pipeline, o, s), store: store}
+	w := &workspace{pipeline: pipeline, argument: argument, given: o.params, out: outDir(pipeline, o, s), store: store}
 	torch, err := torchOptions("", s)
 	if err != nil {
 		return nil, errors.Join(err, w.close())
@@ -171,6 +172,16 @@ func (w *workspace) closing(err *error) {
 	if closeErr := w.close(); *err == nil {
 		*err = closeErr
 	}
+}
+
+// command is a command line about the pipeline as it was run.
+func (w *workspace) command(verb string, args ...string) string {
+	words := []string{"prismflow", verb, shellWord(w.argument)}
+	words = append(words, args...)
+	for _, param := range w.given {
+		words = append(words, "-p", shellWord(param))
+	}
+	return strings.Join(words, " ")
 }
 
 // outDir is where a pipeline's files for people are.

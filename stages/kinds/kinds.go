@@ -21,6 +21,7 @@ import (
 	"github.com/prismflow/prismflow/stages/exec"
 	"github.com/prismflow/prismflow/stages/features"
 	"github.com/prismflow/prismflow/stages/images"
+	"github.com/prismflow/prismflow/stages/recommend"
 	"github.com/prismflow/prismflow/stages/sequences"
 	"github.com/prismflow/prismflow/stages/split"
 	"github.com/prismflow/prismflow/stages/synthetic"
@@ -48,6 +49,7 @@ func families() []func() []stages.Kind {
 		exec.Kinds,
 		features.Kinds,
 		images.Kinds,
+		recommend.Kinds,
 		sequences.Kinds,
 		split.Kinds,
 		synthetic.Kinds,

@@ -151,3 +151,11 @@ type Rank struct {
 	Candidates int32   `arrow:"candidates" doc:"items that were ranked"`
 	Repeated   bool    `arrow:"repeated" doc:"whether the answer occurs in the history, so that filtering seen items rules out a hit"`
 }
+
+// Recommendation is one item that a model recommends to a user.
+type Recommendation struct {
+	User  string  `arrow:"user" doc:"external user id"`
+	Rank  int32   `arrow:"rank" doc:"from 1, the highest score first; of equal scores the smaller internal item id"`
+	Item  string  `arrow:"item" doc:"external item id"`
+	Score float32 `arrow:"score" doc:"the model's score, no probability; only those of one user compare"`
+}

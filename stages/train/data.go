@@ -34,7 +34,7 @@ func (p *Prism) read(ctx context.Context, env *stages.Env) (data training.Data, 
 		}
 		data.Users = append(data.Users, user)
 	}
-	if itemIDs, err = p.readItems(); err != nil {
+	if itemIDs, err = ReadItemIDs(p.Items); err != nil {
 		return data, nil, err
 	}
 	data.Items = max(data.Items, len(itemIDs))

@@ -1,21 +1,25 @@
 package train
 
-import "fmt"
+import (
+	"fmt"
 
-// itemRow is what is read of tables.CorpusItem.
-type itemRow struct {
+	"github.com/prismflow/prismflow/stages"
+)
+
+// ItemRow is what is read of tables.CorpusItem.
+type ItemRow struct {
 	ID   int32  `arrow:"id"`
 	Item string `arrow:"item"`
 }
 
-// readItems reads the external ids of the items, that of item i at i-1; nil
-// where they are not given. The internal ids must be 1 to their number, in any
-// order, and no two may stand for the same item.
-func (p *Prism) readItems() ([]string, error) {
-	if !p.Items.Present() {
+// ReadItemIDs reads the external ids of the items, that of item i at i-1; nil
+// where there is no such input. The internal ids must be 1 to their number, in
+// any order, and no two may stand for the same item.
+func ReadItemIDs(in stages.In[ItemRow]) ([]string, error) {
+	if !in.Present() {
 		return nil, nil
 	}
-	rows, err := p.Items.All()
+	rows, err := in.All()
 	if err != nil {
 		return nil, fmt.Errorf("reading items: %w", err)
 	}

@@ -26,7 +26,7 @@ func TestModelHoldsTheItemsThatAreWired(t *testing.T) {
 	rows := named(21) // one more than anybody had
 	slices.Reverse(rows)
 	p := smallStage(t, cycle(), described(false))
-	p.Items = stagetest.Table[itemRow](t, rows)
+	p.Items = stagetest.Table[ItemRow](t, rows)
 	model, err := DecodeModel(run(t, p, stagetest.TorchEnv(t)).Parts)
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func TestItemsThatAreNoMapAreErrors(t *testing.T) {
 		"items ends at id 19, and the split or the features have an item 20": named(19),
 	} {
 		p := smallStage(t, cycle(), nil)
-		p.Items = stagetest.Table[itemRow](t, rows)
+		p.Items = stagetest.Table[ItemRow](t, rows)
 		if err := p.Run(t.Context(), stagetest.Env(t)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v\nwant %s", err, want)
 		}

@@ -30,6 +30,7 @@ type Serving struct {
 // Served is a model that is ready for use.
 type Served struct {
 	*prism.Model
+	Items  int    // that it ranks, with ids from 1
 	Torch  string // libtorch's version
 	Device string
 }
@@ -50,7 +51,7 @@ func (m Model) Use(ctx context.Context, at Serving, use func(Served) error) (err
 	if err := session.Run(func() {
 		var model *prism.Model
 		if model, failure = prism.Load(session, m.Snapshot); failure == nil {
-			failure = use(Served{model, lib.Installation().Version, session.Device().String()})
+			failure = use(Served{model, m.Config.Items, lib.Installation().Version, session.Device().String()})
 		}
 	}); err != nil {
 		return err

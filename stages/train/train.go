@@ -18,7 +18,7 @@ import (
 type Prism struct {
 	Split    stages.In[splitRow]   `stage:"split" doc:"each user's training items and held-out answers"`
 	Features stages.In[featureRow] `stage:"features" optional:"true" doc:"vectors of the items' pictures and texts; without them the backbone is trained alone"`
-	Items    stages.In[itemRow]    `stage:"items" optional:"true" doc:"the items' external ids, which the model then holds"`
+	Items    stages.In[ItemRow]    `stage:"items" optional:"true" doc:"the items' external ids, which the model then holds"`
 
 	Modalities []string `stage:"modalities" default:"image,text" enum:"image,text" doc:"which of the features are used; one that no item has is left out"`
 	Backbone   string   `stage:"backbone" default:"sasrec" enum:"sasrec,stosa,indirec" doc:"the sequence model"`
