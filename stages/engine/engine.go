@@ -29,6 +29,7 @@ type Config struct {
 	Offline   bool         // ask no URL
 
 	User, Host string
+	Params     map[string]any    // of the pipeline, for the record of a run; without credentials
 	Versions   map[string]string // of the program, recorded as provenance
 	Clock      func() time.Time
 }

@@ -61,9 +61,11 @@ type run struct {
 	sources sourceResolver
 	lease   *disk.Lease // keeps gc from removing what this run needs
 
-	mu      sync.Mutex // guards what follows
-	results map[string]map[string]artifacts.Output
-	entries map[string]historyEntry
+	mu       sync.Mutex // guards what follows
+	results  map[string]map[string]artifacts.Output
+	entries  map[string]historyEntry
+	requests map[string]artifacts.Request
+	made     map[string]artifacts.Provenance
 }
 
 // begin opens the run's records.
@@ -77,27 +79,40 @@ func (e *Engine) begin(ctx context.Context, listener dag.Listener) (*run, error)
 		dir:     filepath.Join(e.config.Store.StateDir(), "runs", id),
 		results: map[string]map[string]artifacts.Output{},
 		entries: map[string]historyEntry{},
+
+		requests: map[string]artifacts.Request{},
+		made:     map[string]artifacts.Provenance{},
 	}
+	// The lease comes first: a record without one is of a run that has ended.
+	if r.lease, err = e.config.Store.Lease(ctx, id); err != nil {
+		return nil, fmt.Errorf("announcing the run to the cache: %w", err)
+	}
+	if err := r.openRecord(listener); err != nil {
+		r.lease.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *run) openRecord(listener dag.Listener) (err error) {
 	if err := os.MkdirAll(r.dir, 0o777); err != nil {
-		return nil, fmt.Errorf("creating the run's record: %w", err)
+		return fmt.Errorf("creating the run's record: %w", err)
 	}
 	if r.events, err = os.Create(filepath.Join(r.dir, "events.jsonl")); err != nil {
-		return nil, fmt.Errorf("creating the run's record: %w", err)
-	}
-	if r.lease, err = e.config.Store.Lease(ctx, id); err != nil {
-		r.events.Close()
-		return nil, fmt.Errorf("announcing the run to the cache: %w", err)
+		return fmt.Errorf("creating the run's record: %w", err)
 	}
 	encoder := json.NewEncoder(r.events)
 	// An event that cannot be written down is lost; the run is not.
 	write := func(event dag.Event) { _ = encoder.Encode(event) }
-	r.emitter = dag.NewEmitter(dag.Multi(write, listener), dag.EmitterOptions{Clock: e.config.Clock, Run: id, Pipeline: e.config.Pipeline})
-	r.sources = e.resolver(false)
-	if err := r.write(Record{Report: Report{Format: ReportFormat, Pipeline: e.config.Pipeline, Run: id}, Unended: true}); err != nil {
-		r.close()
-		return nil, err
+	config := r.engine.config
+	r.emitter = dag.NewEmitter(dag.Multi(write, listener), dag.EmitterOptions{Clock: config.Clock, Run: r.id, Pipeline: config.Pipeline})
+	r.sources = r.engine.resolver(false)
+	if err := r.write(Record{Report: Report{Format: ReportFormat, Pipeline: config.Pipeline, Run: r.id}, Unended: true}); err != nil {
+		r.emitter.Close()
+		r.events.Close()
+		return err
 	}
-	return r, nil
+	return nil
 }
 
 func (e *Engine) resolver(statusOnly bool) sourceResolver {
@@ -174,8 +189,10 @@ func (r *run) finish(report Report) error {
 
 // write writes the run's record, whole or not at all.
 func (r *run) write(record Record) error {
-	record.Path, record.User, record.Host = r.engine.config.Path, r.engine.config.User, r.engine.config.Host
-	data, err := json.Marshal(record)
+	config := r.engine.config
+	record.Path, record.User, record.Host = config.Path, config.User, config.Host
+	record.Params, record.Versions = config.Params, config.Versions
+	data, err := json.Marshal(FullRecord{Record: record, Requests: r.requests, Made: r.made})
 	if err != nil {
 		return err
 	}
@@ -215,6 +232,14 @@ func (r *run) record(stage string, key artifacts.Key, manifest artifacts.Manifes
 	defer r.mu.Unlock()
 	r.results[stage] = manifest.Outputs
 	r.entries[stage] = entry
+	r.made[stage] = manifest.Provenance
+}
+
+// asked keeps what a stage's key is made of for the run's record.
+func (r *run) asked(stage string, request artifacts.Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.requests[stage] = request
 }
 
 // known are the results so far of the stages that spec reads.

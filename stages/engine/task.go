@@ -67,6 +67,7 @@ func (t *task) identify(ctx context.Context) (err error) {
 	if t.request, err = request(t.spec, t.run.known(t.spec), t.sources); err != nil {
 		return err
 	}
+	t.run.asked(t.spec.Name, t.request)
 	t.key, err = t.request.Key()
 	return err
 }
