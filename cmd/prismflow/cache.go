@@ -208,6 +208,7 @@ type gcReport struct {
 	Checkpoints int           `json:"checkpoints"` // of trainings that nobody took up again, likewise
 	Journals    int           `json:"journals"`    // of rows that a killed process computed, likewise
 	Runs        []leaseReport `json:"runs_in_progress"`
+	Pinned      []string      `json:"pinned_runs"`
 }
 
 func newCacheGCCommand(s *streams) *cobra.Command {
@@ -219,8 +220,9 @@ func newCacheGCCommand(s *streams) *cobra.Command {
 longest ago until the rest is no larger than --max-size; without either only
 what no result refers to. With --max-age, records and checkpoints of runs that
 are older go as well, and rows that a killed run left. What a run in progress
-needs always stays, and so do files downloaded from URLs that were used within
---max-age (30 days if it is not set).`,
+needs always stays, and so does what a pinned run made and read (see "prismflow
+runs pin"). Files downloaded from URLs that were used within --max-age (30 days if
+it is not set) stay, too.`,
 		Example: "  prismflow cache gc --max-size 20GiB\n  prismflow cache gc --max-age 30d --dry-run",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runCacheGC(cmd.Context(), o, s) },
@@ -247,7 +249,7 @@ func runCacheGC(ctx context.Context, o gcOptions, s *streams) error {
 		return err
 	}
 	defer store.Close()
-	report := gcReport{Format: 1, DryRun: o.dryRun, Runs: []leaseReport{}}
+	report := gcReport{Format: 1, DryRun: o.dryRun, Runs: []leaseReport{}, Pinned: []string{}}
 	if err := report.collect(ctx, store, options); err != nil {
 		return cacheError{fmt.Errorf("collecting garbage in %s: %w", store.Dir(), err)}
 	}
@@ -276,6 +278,12 @@ func (r *gcReport) collect(ctx context.Context, store *disk.Store, options disk.
 	if options.PinnedBlobs, err = engine.Downloads(store.StateDir(), before); err != nil {
 		return err
 	}
+	pinned, err := engine.Pinned(ctx, store)
+	if err != nil {
+		return err
+	}
+	options.Pinned, options.PinnedBlobs = pinned.Keys, append(options.PinnedBlobs, pinned.Blobs...)
+	r.Pinned = append(r.Pinned, pinned.Runs...)
 	if r.GCReport, err = store.GC(ctx, options); err != nil {
 		return err
 	}
@@ -306,6 +314,9 @@ func writeGC(to stream, report gcReport) {
 	to.printf("%s, %s (%s) stay\n", count(report.KeptActions, "result"), count(report.KeptBlobs, "blob"), byteSize(report.KeptBytes))
 	for _, run := range report.Runs {
 		to.printf("run %s is in progress: what it uses stays\n", run.Name)
+	}
+	for _, run := range report.Pinned {
+		to.printf("run %s is pinned: what it needs stays\n", run)
 	}
 }
 

@@ -25,10 +25,14 @@ var jsonForms = map[string]any{
 	"clean": cleanReport{}, "cache-stat": cacheStatReport{}, "cache-verify": cacheVerifyReport{}, "cache-gc": gcReport{},
 	"torch": torchReport{}, "doctor": doctorReport{}, "version": versionReport{},
 	"show-binary": binaryReport{}, "recommend": recommendReport{},
+	"runs-show": runShowReport{}, "runs-diff": runsDiffReport{}, "runs-rm": runsRmReport{}, "runs-pin": runsPinReport{},
 }
 
 // covered are types that another form's example shows in full.
-var covered = map[string][]string{"status": {"OutputReport", "StageReport"}, "explain": {"StageReport", "OutputReport"}, "runs": {"StageReport", "OutputReport"}}
+var covered = map[string][]string{
+	"status": {"OutputReport", "StageReport"}, "explain": {"StageReport", "OutputReport"}, "runs": {"StageReport", "OutputReport", "metricRow"},
+	"runs-show": {"Record", "StageReport", "OutputReport", "Request", "Provenance", "RunDiff", "metricRow"},
+}
 
 var jsonExample = regexp.MustCompile("(?s)```json ([a-z-]+)\n(.*?)```")
 
@@ -134,7 +138,7 @@ func generated(t *testing.T, text, name, part string) string {
 func commandReference(root *cobra.Command) string {
 	var b strings.Builder
 	for _, cmd := range allCommands(root)[1:] {
-		if !cmd.Runnable() || cmd.HasSubCommands() {
+		if !cmd.Runnable() || cmd.HasSubCommands() && cmd.Use == cmd.Name() { // one that only lists those below it
 			continue
 		}
 		fmt.Fprintf(&b, "### %s\n\n```text\n%s\n\nUsage:\n  %s\n\nExamples:\n%s\n\nFlags:\n%s```\n\n", cmd.CommandPath(),

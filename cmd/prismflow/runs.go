@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -14,59 +15,73 @@ import (
 
 // runsReport is what `runs --json` prints.
 type runsReport struct {
-	Format int             `json:"format"`
-	Runs   []engine.Record `json:"runs"`
+	Format int         `json:"format"`
+	Runs   []runReport `json:"runs"`
 }
 
-type runsOptions struct {
-	cache string
-	last  int
-	json  bool
+// A runReport is a run as lists tell it.
+type runReport struct {
+	engine.Record
+	State   string      `json:"state"`
+	Seconds float64     `json:"seconds"`
+	Metrics []metricRow `json:"metrics"` // the headline of each stage that evaluated
 }
 
 const runsDoc = `Runs lists the runs that this machine remembers, newest first: those of one
-pipeline, or all.`
+pipeline, or all. Each line says when a run began, how it ended, what became of
+its stages, how long it took, and a metric of each stage that evaluated a model,
+as far as the cache still has it.
+
+Results live in the cache; a run's record only says which they were.`
 
 func newRunsCommand(s *streams) *cobra.Command {
 	var o runsOptions
+	last := 20
 	cmd := &cobra.Command{
-		Use:               "runs [FILE]",
-		Short:             "List past runs",
-		Long:              runsDoc,
-		Example:           "  prismflow runs\n  prismflow runs pipeline.toml --last 5 --json",
-		Args:              cobra.MaximumNArgs(1),
+		Use:     "runs [FILE]",
+		Short:   "List past runs, and look into them",
+		Long:    runsDoc,
+		Example: "  prismflow runs\n  prismflow runs pipeline.toml --last 5 --json",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				o.of = args[0]
+			}
+			return runRuns(cmd.Context(), o, last, s)
+		},
 		ValidArgsFunction: completeThen(completePipelines),
-		RunE:              func(_ *cobra.Command, args []string) error { return runRuns(args, o, s) },
 	}
 	registerCache(cmd, &o.cache)
-	cmd.Flags().IntVar(&o.last, "last", 20, "list the newest `N`; 0 for all")
+	cmd.Flags().IntVar(&last, "last", last, "list the newest `N`; 0 for all")
 	registerJSON(cmd, &o.json, "print one JSON object")
+	cmd.AddCommand(newRunsShowCommand(s), newRunsDiffCommand(s), newRunsRmCommand(s), newRunsPinCommand(s), newRunsUnpinCommand(s))
 	return cmd
 }
 
-func runRuns(args []string, o runsOptions, s *streams) (err error) {
-	path, ofPipeline := "", ""
-	if len(args) == 1 {
-		if path, ofPipeline, err = recordedPath(args[0], s); err != nil {
-			return err
-		}
-	}
-	store, err := openStore(o.cache, ofPipeline, s)
+func runRuns(ctx context.Context, o runsOptions, last int, s *streams) error {
+	book, err := openRuns(o, s)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	records, err := engine.Records(store.StateDir(), path)
-	if err != nil {
-		return err
+	defer book.store.Close()
+	records := book.records
+	if last > 0 && len(records) > last {
+		records = records[:last]
 	}
-	if o.last > 0 && len(records) > o.last {
-		records = records[:o.last]
+	report := runsReport{Format: 1, Runs: []runReport{}}
+	for _, record := range records {
+		metrics, _ := book.metrics(ctx, record)
+		report.Runs = append(report.Runs, runReport{record, book.stateOf(record), book.lasted(record, s.now()), headlines(metrics)})
 	}
 	if o.json {
-		return writeJSON(s.out, runsReport{Format: 1, Runs: append([]engine.Record{}, records...)})
+		return writeJSON(s.out, report)
 	}
-	return writeRuns(s.out, records)
+	for _, run := range report.Runs {
+		if run.Damaged != "" {
+			s.err.printf("the record of run %s is damaged: %s\n", run.Run, run.Damaged)
+		}
+	}
+	return writeRuns(s.out, report.Runs)
 }
 
 // recordedPath is what runs of a pipeline are recorded under, and the cache
@@ -85,19 +100,31 @@ func recordedPath(argument string, s *streams) (path, cache string, err error) {
 	return s.path(path), "", nil
 }
 
-func writeRuns(to stream, records []engine.Record) error {
+func writeRuns(to stream, runs []runReport) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	for _, record := range records {
-		end := "failed"
-		switch {
-		case record.Unended:
-			end = "running or killed"
-		case record.OK:
-			end = "ok"
+	for _, run := range runs {
+		when, took, pinned := "", "", ""
+		if began := run.Began(); !began.IsZero() {
+			when = instant(began)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", record.Run, end, record.Pipeline, stateCounts(record.Report), record.User)
+		if run.Seconds > 0 {
+			took = seconds(run.Seconds)
+		}
+		if run.Pinned {
+			pinned = "pinned"
+		}
+		cells := []string{run.Run, when, run.State, run.Pipeline, stateCounts(run.Report), took, headlineText(run.Metrics), who(run.Record), pinned}
+		fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
 	}
 	return w.Flush()
+}
+
+// who ran it, and where.
+func who(record engine.Record) string {
+	if record.User != "" && record.Host != "" {
+		return record.User + "@" + record.Host
+	}
+	return record.User + record.Host
 }
 
 // stateCounts says how many stages of a run ended how.

@@ -10,6 +10,7 @@ var volatiles = []struct {
 	{regexp.MustCompile(`"time":"[^"]*"`), `"time":"T"`},
 	{regexp.MustCompile(`"finished":"[^"]*"`), `"finished":"T"`},
 	{regexp.MustCompile(`"run":"[^"]*"`), `"run":"R"`},
+	{regexp.MustCompile(`"versions":\{[^}]*\}`), `"versions":{"go":"V"}`},
 	{regexp.MustCompile(`"host":"[^"]*"`), `"host":"H"`},
 	{regexp.MustCompile(`"seconds":[0-9.e-]+`), `"seconds":0.5`},
 	{regexp.MustCompile(`\d+(\.\d+)? s\b`), "0.5 s"},

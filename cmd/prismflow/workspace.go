@@ -151,7 +151,7 @@ func openWorkspace(argument string, o *pipelineOptions, s *streams) (*workspace,
 		Pipeline: pipeline.Name, Path: pipeline.Path, Out: w.out,
 		Store: store, Torch: torch, LookupEnv: s.lookupEnv, Client: http.DefaultClient,
 		Refresh: o.refresh, Offline: o.offline,
-		User: user, Host: host, Versions: versions(), Clock: s.now,
+		User: user, Host: host, Params: recordedParams(pipeline), Versions: versions(), Clock: s.now,
 	}, pipeline.Stages)
 	if err != nil {
 		return nil, errors.Join(err, w.close())
@@ -235,6 +235,32 @@ func torchOptions(dir string, s *streams) (gotorch.Options, error) {
 		return gotorch.Options{}, err
 	}
 	return gotorch.Options{Dir: dir, CacheDir: filepath.Join(cache, "torch"), Getenv: s.env}, nil
+}
+
+// recordedParams are a pipeline's parameters as a record has them: URLs without
+// what may be a credential.
+func recordedParams(pipeline *pipelines.Pipeline) map[string]any {
+	params := map[string]any{}
+	for _, param := range pipeline.Params {
+		params[param.Name] = withoutCredentials(param.Value)
+	}
+	return params
+}
+
+func withoutCredentials(value any) any {
+	switch v := value.(type) {
+	case string:
+		if strings.Contains(v, "://") {
+			return stages.PublicURL(v)
+		}
+	case []any:
+		public := make([]any, len(v))
+		for i, element := range v {
+			public[i] = withoutCredentials(element)
+		}
+		return public
+	}
+	return value
 }
 
 // identity is who runs the program, for the records of results.
