@@ -198,18 +198,23 @@ func (w *workspace) writeMetricTables(to stream, metrics []metricRow, colour boo
 			to.printf("\n")
 		}
 		to.printf("%s split, %s\n", g.split, count(int(g.n), "user"))
-		found, recommended := newMetricTable(), newMetricTable()
-		k := shownCutoff(groups[g])
-		for _, row := range w.label(groups[g]) {
-			if isAccuracy(row) {
-				found.add(row.Metric, row)
-			} else if row.K == k {
-				recommended.add("", row)
-			}
-		}
-		found.write(to, colour)
-		recommended.write(to, false)
+		writeMetricBlocks(to, w.label(groups[g]), colour)
 	}
+}
+
+// writeMetricBlocks prints the metrics of some models on the same answers.
+func writeMetricBlocks(to stream, rows []metricRow, colour bool) {
+	found, recommended := newMetricTable(), newMetricTable()
+	k := shownCutoff(rows)
+	for _, row := range rows {
+		if isAccuracy(row) {
+			found.add(row.Metric, row)
+		} else if row.K == k {
+			recommended.add("", row)
+		}
+	}
+	found.write(to, colour)
+	recommended.write(to, false)
 }
 
 // shownCutoff is that of tables that have room for one: 10 where there is one,

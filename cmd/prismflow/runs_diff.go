@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -173,21 +174,34 @@ func stageChange(stage engine.StageDiff) string {
 	return strings.Join(texts, "; ")
 }
 
+// writeMetricChanges prints the metrics that differ.
 func writeMetricChanges(to stream, changes []metricChange) error {
-	if len(changes) == 0 {
-		return nil
-	}
-	to.printf("\n")
-	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "stage\tmodel\tsplit\tmetric\tbefore\tafter\tchange")
-	for _, c := range changes {
-		change := "–"
-		if c.Before != nil && c.After != nil {
-			change = fmt.Sprintf("%+.4f", *c.After-*c.Before)
+	differ := slices.DeleteFunc(slices.Clone(changes), func(c metricChange) bool {
+		return c.Before != nil && c.After != nil && *c.Before == *c.After
+	})
+	if len(differ) > 0 {
+		to.printf("\n")
+		w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "stage\tmodel\tsplit\tmetric\tbefore\tafter\tchange")
+		for _, c := range differ {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s@%d\t%s\t%s\t%s\n", c.Stage, c.Model, c.Split, c.Metric, c.K, valueOrNone(c.Before), valueOrNone(c.After), c.change())
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s@%d\t%s\t%s\t%s\n", c.Stage, c.Model, c.Split, c.Metric, c.K, valueOrNone(c.Before), valueOrNone(c.After), change)
+		if err := w.Flush(); err != nil {
+			return err
+		}
 	}
-	return w.Flush()
+	if same := len(changes) - len(differ); same > 0 {
+		to.printf("\nthe same: %s\n", count(same, "metric"))
+	}
+	return nil
+}
+
+// change is what a metric gained.
+func (c metricChange) change() string {
+	if c.Before == nil || c.After == nil {
+		return "–"
+	}
+	return fmt.Sprintf("%+.4f", *c.After-*c.Before)
 }
 
 func valueOrNone(value *float64) string {

@@ -105,7 +105,7 @@ func writeRunMetrics(to stream, metrics []metricRow, gone []string, colour bool)
 	}
 	for _, at := range order {
 		to.printf("\n%s, %s split, %s\n", at.stage, at.split, count(int(groups[at][0].N), "user"))
-		newMetricTable(groups[at]).write(to, colour)
+		writeMetricBlocks(to, groups[at], colour)
 	}
 	for _, stage := range gone {
 		to.printf("\nthe metrics of stage %s are no longer in the cache\n", stage)
