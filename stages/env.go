@@ -20,6 +20,7 @@ type Env struct {
 	Scratch string            // an empty directory, gone afterwards
 	Resume  string            // a directory that outlives a killed attempt at the same key; empty when there is none
 	Torch   gotorch.Options   // where to find libtorch
+	Offline bool              // the stage must ask nothing of the network
 	Log     zerolog.Logger    // kept with the run
 	// LookupEnv is the caller's environment, for kinds that pass some of it on or
 	// go through the proxies that it names.

@@ -66,6 +66,7 @@ func (t *task) environment(x *execution) *stages.Env {
 		Scratch:   filepath.Join(x.workspace, "scratch"),
 		Resume:    t.checkpoint(),
 		Torch:     config.Torch,
+		Offline:   config.Offline,
 		Console:   lossy{x.log},
 		LookupEnv: config.LookupEnv,
 		Log: zerolog.New(zerolog.MultiLevelWriter(x.console(), eventWriter(func(level, message string, fields map[string]any) {

@@ -45,10 +45,14 @@ func (r *run) download(ctx context.Context) error {
 	return r.crawler(transport).run(ctx, r.plan.ask, int(r.Concurrency.Value))
 }
 
-func (r *run) network() *network {
+func (r *run) guard() guard {
 	g := r.world.guard
 	g.private = g.private || r.AllowPrivate
-	return newNetwork(r.world, g, r.env.LookupEnv, seconds(r.ConnectTimeout), seconds(r.HeaderTimeout), int(r.PerHost.Value))
+	return g
+}
+
+func (r *run) network() *network {
+	return newNetwork(r.world, r.guard(), r.env.LookupEnv, seconds(r.ConnectTimeout), seconds(r.HeaderTimeout), int(r.PerHost.Value))
 }
 
 func (r *run) crawler(transport http.RoundTripper) *crawler {

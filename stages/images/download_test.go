@@ -152,6 +152,38 @@ func TestTooManyFailures(t *testing.T) {
 	}
 }
 
+// Offline a table serves whose pictures are known, with the failures that are,
+// and no other.
+func TestOffline(t *testing.T) {
+	s := newSite(t)
+	s.serves("/good.png", aPNG(1))
+	s.mux.HandleFunc("/busy.png", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	items := []itemURL{{"good", s.URL + "/good.png"}, {"busy", s.URL + "/busy.png"}}
+	env := stagetest.Env(t)
+	offline := func(items ...itemURL) ([]tables.Image, error) {
+		d := newDownload()
+		d.AllowPrivate, d.Revalidate.Value = true, true
+		return tryDownload(t, d, env, items...)
+	}
+	want, err := offline(items...)
+	asked := s.total()
+	if err != nil || asked == 0 {
+		t.Fatal(asked, err)
+	}
+	env.Offline = true
+	got, err := offline(items...)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-online +offline):\n%s", err, diff)
+	}
+	_, err = offline(append(items, itemURL{"new", s.URL + "/new.png"})...)
+	if want := "1 pictures are not at hand and --offline forbids asking for them; for example " + s.URL + "/new.png"; fmt.Sprint(err) != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if s.total() != asked {
+		t.Errorf("%d requests offline", s.total()-asked)
+	}
+}
+
 // What was downloaded before too many failed is not asked for again.
 func TestTooManyFailuresKeepWhatCame(t *testing.T) {
 	s := newSite(t)

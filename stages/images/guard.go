@@ -3,6 +3,7 @@ package images
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"syscall"
@@ -48,13 +49,16 @@ func (g guard) check(addr netip.Addr) error {
 	return nil
 }
 
-// checkHost refuses what is seen to be private without asking a name server:
+// checkURL refuses what is seen to be private without asking a name server:
 // all there is to go by where a proxy resolves the names.
-func (g guard) checkHost(hostname string) error {
-	if addr, err := netip.ParseAddr(hostname); err == nil {
+func (g guard) checkURL(u *url.URL) error {
+	if target, err := netip.ParseAddrPort(u.Host); err == nil && slices.Contains(g.except, target) {
+		return nil
+	}
+	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
 		return g.check(addr)
 	}
-	name := strings.TrimSuffix(strings.ToLower(hostname), ".")
+	name := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
 	if !g.private && (name == "localhost" || strings.HasSuffix(name, ".localhost")) {
 		return g.check(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	}

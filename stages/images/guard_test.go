@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 	"pgregory.net/rapid"
@@ -104,15 +106,41 @@ func TestGuardAgreesWithNetip(t *testing.T) {
 
 func TestHostsThatAreSeenToBePrivate(t *testing.T) {
 	for host, refused := range map[string]bool{
-		"localhost": true, "LOCALHOST.": true, "a.localhost": true, "127.0.0.1": true, "::1": true, "10.0.0.1": true,
-		"example.org": false, "localhost.example.org": false, "8.8.8.8": false,
+		"localhost": true, "LOCALHOST.": true, "a.localhost": true, "127.0.0.1": true, "[::1]": true, "10.0.0.1:80": true, "127.0.0.1:81": true,
+		"example.org": false, "localhost.example.org": false, "8.8.8.8": false, "127.0.0.1:80": false,
 	} {
-		if got := (guard{}).checkHost(host) != nil; got != refused {
+		u := &url.URL{Scheme: "http", Host: host}
+		if got := (guard{except: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:80")}}).checkURL(u) != nil; got != refused {
 			t.Errorf("%s is refused: %v, want %v", host, got, refused)
 		}
-		if err := (guard{private: true}).checkHost(host); err != nil {
+		if err := (guard{private: true}).checkURL(u); err != nil {
 			t.Errorf("%s with allow_private: %v", host, err)
 		}
+	}
+}
+
+// An address that is refused as it stands waits for no turn: many of them are
+// refused at once, whatever the rate. A picture that is known stays.
+func TestRefusedAddressesWaitForNoTurn(t *testing.T) {
+	s := newSite(t)
+	s.serves("/known.png", aPNG(1))
+	items := []itemURL{{"known", s.URL + "/known.png"}}
+	env := stagetest.Env(t)
+	d := newDownload()
+	d.AllowPrivate = true
+	download(t, d, env, items...)
+	for i := range 1000 {
+		items = append(items, itemURL{fmt.Sprint(i), fmt.Sprintf("%s/%d.png", s.URL, i)})
+	}
+	d = newDownload()
+	d.Rate.Value = 0.001
+	began := time.Now()
+	rows := download(t, d, env, items...)
+	if took := time.Since(began); took > time.Minute || s.total() != 1 {
+		t.Errorf("%v and %d requests", took, s.total())
+	}
+	if want := "its address 127.0.0.1 is loopback, and allow_private is not set"; rows[0].Error != "" || rows[1000].Error != want {
+		t.Errorf("the known picture %q, the last %q, want %q", rows[0].Error, rows[1000].Error, want)
 	}
 }
 

@@ -97,7 +97,7 @@ func (n *network) RoundTrip(request *http.Request) (*http.Response, error) {
 	if proxy == nil {
 		return n.direct.RoundTrip(request)
 	}
-	if err := n.guard.checkHost(request.URL.Hostname()); err != nil {
+	if err := n.guard.checkURL(request.URL); err != nil {
 		return nil, err
 	}
 	return n.proxied.RoundTrip(request)
