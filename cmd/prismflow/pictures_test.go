@@ -173,7 +173,7 @@ func TestPicturesAgain(t *testing.T) {
 	}
 	busy.Store(true)
 	picturesPipeline(t, p.dir, site.URL, 20, 4)
-	run(20, 19, "1 of 20 pictures failed: 1 server error")
+	run(20, 19, "1 failed: 1 server error")
 	run(1, 0, "incomplete: 1 pictures failed in a way that may pass: 1 server error")
 	busy.Store(false)
 	run(1, 1, "start    images: incomplete")

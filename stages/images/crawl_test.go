@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/prismflow/prismflow/stages/stagetest"
 )
 
@@ -137,5 +139,29 @@ func TestHostThatAsksForTooLongAPause(t *testing.T) {
 	want := fmt.Sprintf("not asked for: %s was given up because it asked to be left alone for 1h0m0s", s.address())
 	if rows[1].Error != "the server answered 429 Too Many Requests" || rows[2].Error != want || s.total() != 1 {
 		t.Errorf("%q and %q after %d requests", rows[1].Error, rows[2].Error, s.total())
+	}
+}
+
+// Progress is of what is asked for, not of what failed in an earlier run.
+func TestProgressIsOfThisRun(t *testing.T) {
+	s := newSite(t)
+	s.serves("/good.png", aPNG(1))
+	env := stagetest.Env(t)
+	items := []itemURL{{"a", s.URL + "/missing"}, {"b", s.URL + "/missing"}, {"c", s.URL + "/good.png"}}
+	var told map[string]any
+	env.OnMetrics = func(metrics map[string]any) { told = metrics }
+	for _, step := range []struct {
+		items []itemURL
+		want  map[string]any
+	}{
+		{items, map[string]any{"bytes": int64(len(aPNG(1))), "failed": 2, "failed_not_found": 2}},
+		{append(items, itemURL{"d", s.URL + "/missing too"}), map[string]any{"bytes": int64(0), "failed": 1, "failed_not_found": 1}},
+	} {
+		d := newDownload()
+		d.AllowPrivate = true
+		download(t, d, env, step.items...)
+		if diff := cmp.Diff(step.want, told); diff != "" {
+			t.Errorf("%d items: metrics (-want +got):\n%s", len(step.items), diff)
+		}
 	}
 }

@@ -47,16 +47,17 @@ type tally struct {
 	share float64
 	asked int // URLs
 
-	mu          sync.Mutex // guards what follows
-	pictures    int        // items
-	failed      failures   // items
-	passing     failures   // items among them whose failure may pass
-	example     string     // the first failure
-	done        int        // URLs
-	downloaded  int        // URLs
-	unchanged   int        // URLs
-	retried     failures   // requests that were made again, by why
-	unreachable int        // URLs whose picture is known and could not be asked about
+	mu          sync.Mutex       // guards what follows
+	pictures    int              // items
+	failed      failures         // items
+	passing     failures         // items among them whose failure may pass
+	examples    map[cause]string // the first failure of each
+	before      failures         // items whose failure was known when the plan was made
+	done        int              // URLs
+	downloaded  int              // URLs
+	unchanged   int              // URLs
+	retried     failures         // requests that were made again, by why
+	unreachable int              // URLs whose picture is known and could not be asked about
 	bytes       int64
 	told        time.Time // when metrics were last told
 }
@@ -70,13 +71,14 @@ const rounding = 1e-6
 func newTally(env *stages.Env, p *plan, maxFailed float64) *tally {
 	t := &tally{
 		env: env, total: p.total(), most: int(maxFailed*float64(p.total()) + rounding), share: maxFailed,
-		asked: len(p.ask), failed: failures{}, passing: failures{}, retried: failures{},
+		asked: len(p.ask), failed: failures{}, passing: failures{}, retried: failures{}, examples: map[cause]string{},
 	}
-	for _, target := range p.targets {
-		if target.need == reuse || target.need == giveUp {
-			t.count(target.failure, target.items, stages.PublicURL(target.url))
+	for _, url := range slices.Sorted(maps.Keys(p.targets)) {
+		if target := p.targets[url]; target.need == reuse || target.need == giveUp {
+			t.count(target.failure, target.items, stages.PublicURL(url))
 		}
 	}
+	t.before = maps.Clone(t.failed)
 	return t
 }
 
@@ -90,8 +92,8 @@ func (t *tally) count(f *failure, items int, where string) {
 	if f.transient {
 		t.passing[f.cause] += items
 	}
-	if t.example == "" {
-		t.example = where + ": " + f.text
+	if t.examples[f.cause] == "" {
+		t.examples[f.cause] = where + ": " + f.text
 	}
 }
 
@@ -104,11 +106,11 @@ func (t *tally) file(f *failure, name string) error {
 }
 
 // lose counts a picture that was counted and is none.
-func (t *tally) lose(f *failure) error {
+func (t *tally) lose(f *failure, url string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.pictures--
-	t.count(f, 1, "")
+	t.count(f, 1, stages.PublicURL(url))
 	return t.check()
 }
 
@@ -148,7 +150,8 @@ func (t *tally) settle(target *target, how ending, bytes int) error {
 	return t.check()
 }
 
-// tell reports the progress. Rate and time left follow from it.
+// tell reports the progress of the asking; what was known before is no part of
+// it. Rate and time left follow from it.
 func (t *tally) tell() {
 	t.env.Progress(int64(t.done), int64(t.asked), "pictures")
 	now := time.Now()
@@ -156,9 +159,11 @@ func (t *tally) tell() {
 		return
 	}
 	t.told = now
-	metrics := map[string]any{"megabytes": float64(t.bytes) / 1e6, "failed": t.failed.total()}
+	metrics := map[string]any{"bytes": t.bytes, "failed": t.failed.total() - t.before.total()}
 	for c, n := range t.failed {
-		metrics["failed_"+string(c)] = n
+		if n > t.before[c] {
+			metrics["failed_"+string(c)] = n - t.before[c]
+		}
 	}
 	t.env.Metrics(metrics)
 }
@@ -169,17 +174,23 @@ func (t *tally) check() error {
 	switch {
 	case failed > t.most:
 		return fmt.Errorf("%d of %d pictures failed, and max_failed = %g allows %d: %s; for example %s",
-			failed, t.total, t.share, t.most, t.failed, t.example)
+			failed, t.total, t.share, t.most, t.failed, t.examples[t.failed.causes()[0]])
 	case failed > 0 && failed == t.total:
-		return fmt.Errorf("all %d pictures failed: %s; for example %s", failed, t.failed, t.example)
+		return fmt.Errorf("all %d pictures failed: %s; for example %s", failed, t.failed, t.examples[t.failed.causes()[0]])
 	}
 	return nil
 }
 
-// report gives the numbers that are kept with the result, and says if some failed.
+// report gives the numbers that are kept with the result, by which whoever runs
+// the stage tells what failed, and warns with an example of each cause.
 func (t *tally) report(p *plan) {
 	if failed := t.failed.total(); failed > 0 {
-		t.env.Log.Warn().Msgf("%d of %d pictures failed: %s; for example %s", failed, t.total, t.failed, t.example)
+		t.env.Log.Info().Msgf("%d of %d pictures failed: %s", failed, t.total, t.failed)
+		var examples []string
+		for _, c := range t.failed.causes() {
+			examples = append(examples, t.examples[c])
+		}
+		t.env.Log.Warn().Msgf("pictures failed, for example %s", strings.Join(examples, "; "))
 	}
 	count := func(name string, n int) { t.env.Count(name, float64(n)) }
 	count("items", p.items)

@@ -98,7 +98,7 @@ func (r *run) lostRow(item itemURL, err error) (tables.Image, error) {
 	if err := r.shelf.keep(item.ImageURL, recordFailure(f, ""), nil); err != nil {
 		return tables.Image{}, err
 	}
-	return failedRow(item, f), r.tally.lose(f)
+	return failedRow(item, f), r.tally.lose(f, item.ImageURL)
 }
 
 func pictureRow(item itemURL, known record, data []byte) tables.Image {
