@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -228,36 +230,86 @@ func (p *progress) text(now time.Time) string {
 // firstMetrics are shown before all others.
 var firstMetrics = []string{"epoch", "loss"}
 
-// metricsText is what a stage measures of itself, such as epoch and loss.
+// metricsText is what a stage measures of itself, such as epoch and loss. What
+// failed_not_found counts is a part of failed, and stands behind it.
 func metricsText(metrics map[string]any) string {
-	var names []string
-	for name := range metrics {
-		if !slices.Contains(firstMetrics, name) && name != "epochs" {
-			names = append(names, name)
-		}
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(metrics)), func(name string) bool {
+		_, isPart := wholeOf(name, metrics)
+		return name == "epochs" || isPart
+	})
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(firstRank(a), firstRank(b)) })
+	var texts []string
+	for _, name := range names {
+		texts = append(texts, metricText(name, metrics)+partsText(name, metrics))
 	}
-	slices.Sort(names)
-	var parts []string
-	for _, name := range append(slices.Clone(firstMetrics), names...) {
-		value, ok := metrics[name]
-		if !ok {
-			continue
-		}
-		text := strings.ReplaceAll(name, "_", " ") + " " + metricText(value)
-		if epochs, ok := metrics["epochs"]; ok && name == "epoch" {
-			text += " of " + metricText(epochs)
-		}
-		parts = append(parts, text)
-	}
-	return strings.Join(parts, ", ")
+	return strings.Join(texts, ", ")
 }
 
-func metricText(value any) string {
+// firstRank sorts by firstMetrics.
+func firstRank(name string) int {
+	if at := slices.Index(firstMetrics, name); at >= 0 {
+		return at
+	}
+	return len(firstMetrics)
+}
+
+// wholeOf is the count of which another is a part: failed of failed_not_found.
+func wholeOf(name string, metrics map[string]any) (whole string, ok bool) {
+	for at, letter := range name {
+		if letter == '_' && isCount(metrics[name[:at]]) && isCount(metrics[name]) {
+			return name[:at], true
+		}
+	}
+	return "", false
+}
+
+func isCount(value any) bool {
+	switch value.(type) {
+	case int, int64:
+		return true
+	}
+	return false
+}
+
+// partsText lists the parts of a metric in parentheses.
+func partsText(whole string, metrics map[string]any) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(metrics)) {
+		if of, ok := wholeOf(name, metrics); ok && of == whole {
+			parts = append(parts, metricValue(metrics[name])+" "+spaced(name[len(whole)+1:]))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+// metricText is one metric with its name, or its unit where that says enough.
+func metricText(name string, metrics map[string]any) string {
+	value := metrics[name]
+	if bytes, ok := value.(int64); ok && name == "bytes" {
+		return byteSize(bytes)
+	}
+	text := spaced(name) + " " + metricValue(value)
+	if epochs, ok := metrics["epochs"]; ok && name == "epoch" {
+		text += " of " + metricValue(epochs)
+	}
+	return text
+}
+
+func spaced(name string) string { return strings.ReplaceAll(name, "_", " ") }
+
+func metricValue(value any) string {
 	switch v := value.(type) {
 	case float64:
 		return number(v)
 	case float32:
 		return number(float64(v))
+	case int:
+		return thousands(int64(v))
+	case int64:
+		return thousands(v)
 	}
 	return fmt.Sprint(value)
 }

@@ -117,6 +117,22 @@ func TestLiveModelFits(t *testing.T) {
 	}
 }
 
+func TestMetricsText(t *testing.T) {
+	for want, metrics := range map[string]map[string]any{
+		"": nil,
+		"epoch 3 of 50, loss 0.4123, loss scale 1,024, users per second 88.56": {
+			"epoch": 3, "epochs": 50, "users_per_second": 88.56, "loss_scale": 1024.0, "loss": .4123,
+		},
+		"3.3 MiB, failed 1,160 (9 damaged, 1,151 not found)": {
+			"bytes": int64(3408000), "failed": 1160, "failed_not_found": 1151, "failed_damaged": 9,
+		},
+	} {
+		if got := metricsText(metrics); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
 // The time left neither jumps with one slow moment nor clings to a slow start.
 func TestTimeLeft(t *testing.T) {
 	p := newProgress(dag.Event{Time: noon, Stage: "s"})
