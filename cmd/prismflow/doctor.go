@@ -96,7 +96,7 @@ func writeChecks(s *streams, report doctorReport) {
 
 func checkProgram() check {
 	v := buildVersion()
-	return check{Name: "prismflow", State: checkOK, Text: fmt.Sprintf("%s %s, built with %s", v.Version, v.Revision, v.Go)}
+	return check{Name: "prismflow", State: checkOK, Text: fmt.Sprintf("%s, built with %s", v.revised(), v.Go)}
 }
 
 func checkMachine() check {

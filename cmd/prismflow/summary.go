@@ -27,7 +27,7 @@ func (r *summary) write(ctx context.Context, o runOptions, s *streams) error {
 	}
 	r.writeFailures(s)
 	s.out.printf("%s\n", r.headline(ctx))
-	r.writeDownloads(s)
+	r.writeRows(s)
 	if r.report.OK {
 		if err := r.writeMetrics(ctx, s); err != nil {
 			return err

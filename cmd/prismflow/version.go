@@ -37,12 +37,16 @@ func runVersion(asJSON bool, s *streams) error {
 	if asJSON {
 		return writeJSON(s.out, report)
 	}
-	revision := ""
-	if report.Revision != "" {
-		revision = " (" + report.Revision + ")"
-	}
-	s.out.printf("prismflow %s%s, %s, %s\n", report.Version, revision, report.Go, report.Platform)
+	s.out.printf("prismflow %s, %s, %s\n", report.revised(), report.Go, report.Platform)
 	return nil
+}
+
+// revised is the version, with the revision where that is known.
+func (r versionReport) revised() string {
+	if r.Revision == "" {
+		return r.Version
+	}
+	return r.Version + " (" + r.Revision + ")"
 }
 
 func buildVersion() versionReport {

@@ -23,3 +23,13 @@ func TestDownloadText(t *testing.T) {
 		}
 	}
 }
+
+func TestEmbedText(t *testing.T) {
+	got := embedText([]artifacts.Count{
+		{Name: "items", Value: 480}, {Name: "images_embedded", Value: 10}, {Name: "images_reused", Value: 470}, {Name: "images_broken"},
+		{Name: "texts_embedded"}, {Name: "texts_reused", Value: 3650},
+	})
+	if want := "pictures: 10 embedded, 470 reused; texts: 3,650 reused"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
