@@ -64,7 +64,11 @@ func TestJournalThatBreaksOff(t *testing.T) {
 		}
 		want[keyOf(4)] = "later"
 		put(t, m, keyOf(4), "later")
-		closeMemo(t, m)
+		if cut%16 == 0 {
+			closeMemo(t, m) // which syncs, and takes most of the time
+		} else {
+			m.release()
+		}
 		expect(t, openMemo(t, s, Options{}), want, 5)
 		s.Close()
 	}
