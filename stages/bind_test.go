@@ -204,9 +204,9 @@ type namedColumns struct {
 func (s namedColumns) Inputs() []Input { return []Input{s.input} }
 
 func TestSuggest(t *testing.T) {
-	known := []string{"dropout", "hidden", "layers", strings.Repeat("dropout", 200_000) + "s"}
+	known := []string{"dropout", "hidden", "layers", "item", "title", strings.Repeat("dropout", 200_000) + "s"}
 	for name, want := range map[string]string{
-		"drpout": " (did you mean dropout?)", strings.Repeat("dropout", 200_000): "", "hiden": " (did you mean hidden?)", "zzz": "", "": "",
+		"drpout": " (did you mean dropout?)", strings.Repeat("dropout", 200_000): "", "hiden": " (did you mean hidden?)", "titel": " (did you mean title?)", "zzz": "", "": "",
 	} {
 		if got := Suggest(name, known); got != want {
 			t.Errorf("Suggest(%q) = %q, want %q", name, got, want)
