@@ -125,7 +125,7 @@ func (b *binder) source(f declaredField) (SourceSpec, []Input, bool) {
 			continue
 		}
 		if IsHubModel(text) {
-			b.hubModel(f, text, pin)
+			b.hubModel(f, text)
 		}
 		spec.Patterns = append(spec.Patterns, Value{V: strings.TrimPrefix(text, "file:"), Base: v.Base})
 	}
@@ -141,15 +141,11 @@ func (b *binder) source(f declaredField) (SourceSpec, []Input, bool) {
 }
 
 // hubModel checks a source that is to come from a hub.
-func (b *binder) hubModel(f declaredField, text, pin string) {
-	model, err := ParseHubModel(text)
-	switch {
-	case err != nil:
+func (b *binder) hubModel(f declaredField, text string) {
+	if _, err := ParseHubModel(text); err != nil {
 		b.problem(f.name, "%v", err)
-	case !f.tree:
+	} else if !f.tree {
 		b.problem(f.name, "%s is a directory, and files are wanted here", text)
-	case pin != "":
-		b.problem(f.pinName(), "pins one file, and %s is a directory: pin its commit instead, hf://%s@<40 hex digits>", text, model.ID())
 	}
 }
 
@@ -157,7 +153,10 @@ var sha256Pattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 func (b *binder) pin(f declaredField) string {
 	v, ok := b.take(f.pinName())
-	if !ok {
+	if ok && f.tree {
+		b.problem(f.pinName(), "a SHA-256 pins one file, and %s is a directory: a model on a hub is pinned by its commit, hf://owner/name@<40 hex digits>", f.name)
+	}
+	if !ok || f.tree {
 		return ""
 	}
 	text, _ := v.V.(string)

@@ -35,8 +35,8 @@ type validator interface {
 //	directory:"true"    a source that may be a directory or a HubModel, whose files keep their names below it
 //
 // A field of type Setting is a parameter that is not part of the key. A Source
-// field may be pinned by a parameter sha256 (or <name>_sha256 when the field is
-// not called source). If *T has a method Validate() []Problem it is asked after
+// field that is no directory may be pinned by a parameter sha256 (or <name>_sha256
+// when the field is not called source). If *T has a method Validate() []Problem it is asked after
 // all fields are set, and then Chosen() map[string]any for the parameters that
 // the key has in place of those of the file. A *T may also be a Revalidator. A wrong declaration is a programming error and panics.
 func Declare[T any, P interface {
@@ -214,6 +214,9 @@ func parseDefault(sf reflect.StructField, typ, text string) any {
 func (f declaredField) params() []Param {
 	switch f.role {
 	case roleSource:
+		if f.tree {
+			return []Param{f.param}
+		}
 		pin := Param{
 			Name: f.pinName(), Type: "string",
 			Doc: "SHA-256 (64 hex digits) that the file of " + f.name + " must have; pins what a URL serves",

@@ -45,14 +45,17 @@ func TestHubModelsStayInTheirPlace(t *testing.T) {
 func TestHubModelsAreCheckedBeforeAnythingRuns(t *testing.T) {
 	kind := Declare[hubUser]("test", 1, "x")
 	for want, values := range map[string]Values{
-		"weights: \"hf://clip\" is no model": {"weights": {V: "hf://clip"}},
-		"file: hf://a/b is a directory":      {"file": {V: "hf://a/b"}},
-		"weights_sha256: pins one file, and hf://a/b is a directory: pin its commit instead, hf://a/b@": {"weights": {V: "hf://a/b"}, "weights_sha256": {V: strings.Repeat("0", 64)}},
+		"weights: \"hf://clip\" is no model":                                    {"weights": {V: "hf://clip"}},
+		"file: hf://a/b is a directory":                                         {"file": {V: "hf://a/b"}},
+		"weights_sha256: a SHA-256 pins one file, and weights is a directory: ": {"weights": {V: "hf://a/b"}, "weights_sha256": {V: strings.Repeat("0", 64)}},
 	} {
 		_, problems := kind.Bind(values, BindContext{})
 		if len(problems) != 1 || !strings.Contains(problems[0].String(), want) {
 			t.Errorf("problems %v, want %q", problems, want)
 		}
+	}
+	if len(kind.Params) != 3 {
+		t.Errorf("parameters %v, want both sources, and a pin of the file", kind.Params)
 	}
 	stage, problems := kind.Bind(Values{"weights": {V: "hf://a/b@main"}}, BindContext{})
 	if len(problems) > 0 || !stage.Sources()[0].Directories {

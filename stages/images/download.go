@@ -34,7 +34,7 @@ type Download struct {
 
 	Concurrency    stages.Setting[int64]   `stage:"concurrency" default:"32" min:"1" max:"1024" doc:"requests at once"`
 	PerHost        stages.Setting[int64]   `stage:"concurrency_per_host" default:"8" min:"1" max:"1024" doc:"requests to one host at once"`
-	Rate           stages.Setting[float64] `stage:"requests_per_second" default:"50" min:"0" max:"100000" unit:"per host" doc:"requests to one host a second; 0 for no limit"`
+	Rate           stages.Setting[float64] `stage:"requests_per_second" default:"50" min:"0" max:"100000" doc:"requests to one host a second; 0 for no limit"`
 	ConnectTimeout stages.Setting[float64] `stage:"connect_timeout" default:"10" min:"0.001" max:"3600" unit:"seconds" doc:"for a connection, and as long again for its encryption"`
 	HeaderTimeout  stages.Setting[float64] `stage:"header_timeout" default:"20" min:"0.001" max:"3600" unit:"seconds" doc:"for a server to begin its answer"`
 	StallTimeout   stages.Setting[float64] `stage:"stall_timeout" default:"20" min:"0.001" max:"3600" unit:"seconds" doc:"for which a server may send nothing in the middle of a picture"`
