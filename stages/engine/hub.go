@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -240,8 +241,12 @@ func (f *hubFetch) fetch(ctx context.Context, wanted remoteFile, progress progre
 	wanted.token = f.token
 	file, err := f.urls.fetch(ctx, wanted, progress)
 	var status *statusError
-	if errors.As(err, &status) {
+	var network net.Error
+	switch {
+	case errors.As(err, &status):
 		err = fmt.Errorf("%s: the hub answered %s: %s", wanted, status.status, f.remedy(status.code))
+	case errors.As(err, &network):
+		err = fmt.Errorf("%w: where the hub cannot be reached, name a directory that holds the model, or another hub in HF_ENDPOINT", err)
 	}
 	return file, err
 }

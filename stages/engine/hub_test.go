@@ -204,6 +204,16 @@ func TestHubModelIsFetchedOnce(t *testing.T) {
 	hubFiles(t, s, "hf://some/clip@main")
 }
 
+// Whoever has no way to a hub is told what else there is.
+func TestUnreachableHub(t *testing.T) {
+	s, _ := hubTest(t, someModel())
+	s.hub.endpoint = "http://127.0.0.1:1"
+	_, err := s.source(context.Background(), directorySpec("hf://some/clip"), nil)
+	if err == nil || !strings.Contains(err.Error(), "name a directory that holds the model") {
+		t.Error(err)
+	}
+}
+
 // What the stage sees, and so the key, is that of a directory with these files.
 func TestHubModelHasTheKeyOfItsDirectory(t *testing.T) {
 	s, server := hubTest(t, someModel())
