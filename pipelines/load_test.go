@@ -307,6 +307,8 @@ func TestDiagnostics(t *testing.T) {
 		{"cycle", "[stages.a]\nkind = \"text.top\"\nwords = \"b.first\"\ncount = 1\n[stages.b]\nkind = \"text.top\"\nwords = \"c.first\"\ncount = 1\n" +
 			"[stages.c]\nkind = \"text.top\"\nwords = \"b.first\"\ncount = 1\nafter = [\"a\"]\n", nil,
 			"words.toml:1:9: cycle: a -> c -> b -> a\n"},
+		{"a file called as its stage", "[stages.tokens]\nkind = \"text.tokens\"\nsource = \"tokens.csv\"\n", nil,
+			"words.toml:3:10: stage tokens: source: tokens.csv: stage tokens (text.tokens) has no output csv; write \"./tokens.csv\" if it is a file\n"},
 		{"itself", oneStage + "after = \"tokens\"\n", nil, "words.toml:1:9: cycle: tokens -> tokens\n"},
 		{"no consequences", "[stages.a]\nkind = \"nothing\"\n[stages.b]\nkind = \"text.top\"\nwords = \"a.first\"\ncount = 1\n" +
 			"[stages.x]\nkind = \"exec\"\ncommand = [\"true\"]\noutputs = { o = \"arow\" }\n[stages.y]\nkind = \"text.top\"\nwords = \"x.o\"\ncount = 1\n", nil,

@@ -306,6 +306,12 @@ func (c *checker) checkWiring(drafts []*draft) {
 	}
 }
 
+// lacks says whether the stage is known not to have an output. Reading it is
+// reported, and may be no more than a file's name taken for an output's.
+func (d *draft) lacks(output string) bool {
+	return d.spec.Stage != nil && !slices.ContainsFunc(d.spec.Stage.Outputs(), func(p stages.Port) bool { return p.Name == output })
+}
+
 // checkOrder reports stages that wait for one another.
 func (c *checker) checkOrder(drafts []*draft) {
 	nodes := make([]dag.Node, len(drafts))
@@ -320,7 +326,7 @@ func (c *checker) checkOrder(drafts []*draft) {
 			continue
 		}
 		for _, input := range d.spec.Stage.Inputs() {
-			if byName[input.From.Stage] != nil {
+			if from := byName[input.From.Stage]; from != nil && !from.lacks(input.From.Output) {
 				nodes[i].Needs = append(nodes[i].Needs, input.From.Stage)
 			}
 		}
