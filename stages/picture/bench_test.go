@@ -56,7 +56,8 @@ func BenchmarkInspect(b *testing.B) {
 // bicubic scaler of x/image, one picture at a time. All are measured in every
 // round.
 func BenchmarkPrepare(b *testing.B) {
-	const pictures, side = 64, 224
+	const side = 224
+	pictures := 8 * runtime.GOMAXPROCS(0)
 	decoder, data, preprocess := open(b, Auto), sample(b, "large.jpg"), clipPreprocess(b)
 	pixels := make([][]float32, pictures)
 	for i := range pixels {
@@ -89,7 +90,7 @@ func BenchmarkPrepare(b *testing.B) {
 		one += duration(func() { prepare(1) })
 		plain += duration(plainly)
 	}
-	rate := func(d time.Duration) float64 { return pictures * float64(b.N) / d.Seconds() }
+	rate := func(d time.Duration) float64 { return float64(pictures*b.N) / d.Seconds() }
 	b.ReportMetric(rate(all), "pictures/s")
 	b.ReportMetric(rate(one), "pictures/s-one-core")
 	b.ReportMetric(rate(plain), "pictures/s-plain")
