@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -56,6 +57,21 @@ func TestArrows(t *testing.T) {
 			if why := forbidden(p.ImportPath, imported, below(folder(p.ImportPath))); why != "" {
 				t.Errorf("a test of %s", why)
 			}
+		}
+	}
+}
+
+// The page names every package below the folders, so that a new one finds its
+// place in it.
+func TestArchitectureNamesPackages(t *testing.T) {
+	page, err := os.ReadFile("architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path := range listPackages(t) {
+		isDeep := strings.Contains(short(path), "/") && !within(short(path), "cmd")
+		if isDeep && !bytes.Contains(page, []byte("`"+short(path)+"`")) {
+			t.Errorf("architecture.md does not name %s", short(path))
 		}
 	}
 }
