@@ -154,7 +154,7 @@ var sha256Pattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
 func (b *binder) pin(f declaredField) string {
 	v, ok := b.take(f.pinName())
 	if ok && f.tree {
-		b.problem(f.pinName(), "a SHA-256 pins one file, and %s is a directory: a model on a hub is pinned by its commit, hf://owner/name@<40 hex digits>", f.name)
+		b.problem(f.pinName(), "a SHA-256 pins one file and no directory; a model on a hub is pinned by its commit, hf://owner/name@<40 hex digits>")
 	}
 	if !ok || f.tree {
 		return ""

@@ -45,9 +45,9 @@ func TestHubModelsStayInTheirPlace(t *testing.T) {
 func TestHubModelsAreCheckedBeforeAnythingRuns(t *testing.T) {
 	kind := Declare[hubUser]("test", 1, "x")
 	for want, values := range map[string]Values{
-		"weights: \"hf://clip\" is no model":                                    {"weights": {V: "hf://clip"}},
-		"file: hf://a/b is a directory":                                         {"file": {V: "hf://a/b"}},
-		"weights_sha256: a SHA-256 pins one file, and weights is a directory: ": {"weights": {V: "hf://a/b"}, "weights_sha256": {V: strings.Repeat("0", 64)}},
+		"weights: \"hf://clip\" is no model":                         {"weights": {V: "hf://clip"}},
+		"file: hf://a/b is a directory":                              {"file": {V: "hf://a/b"}},
+		"weights_sha256: a SHA-256 pins one file and no directory; ": {"weights": {V: "hf://a/b"}, "weights_sha256": {V: strings.Repeat("0", 64)}},
 	} {
 		_, problems := kind.Bind(values, BindContext{})
 		if len(problems) != 1 || !strings.Contains(problems[0].String(), want) {
