@@ -1,6 +1,7 @@
 package dag
 
 import (
+	"cmp"
 	"container/heap"
 	"fmt"
 	"slices"
@@ -60,6 +61,10 @@ type Node struct {
 	// After names nodes that only come first. This node waits for their end
 	// too. It is skipped when one of them failed, unless Options.KeepGoing.
 	After []string
+
+	// Turn orders the nodes that could start: one of an earlier turn goes first,
+	// however long the chain of nodes behind another is.
+	Turn int
 
 	Uses    Resources
 	Timeout time.Duration // of one attempt of Execute; 0 is none
@@ -241,8 +246,8 @@ func (g *Graph) restrict(in []bool) []Node {
 }
 
 // ranks gives each node its place in the order in which ready nodes are taken:
-// those with the longest chain of nodes behind them first, so that the
-// critical path is not left for last; ties in declaration order.
+// by turn; within one those with the longest chain of nodes behind them first, so
+// that the critical path is not left for last; ties in declaration order.
 func (g *Graph) ranks() []int {
 	behind := make([]int, len(g.nodes))
 	for _, i := range slices.Backward(g.order) {
@@ -254,7 +259,9 @@ func (g *Graph) ranks() []int {
 	for i := range byRank {
 		byRank[i] = i
 	}
-	slices.SortStableFunc(byRank, func(a, b int) int { return behind[b] - behind[a] })
+	slices.SortStableFunc(byRank, func(a, b int) int {
+		return cmp.Or(g.nodes[a].Turn-g.nodes[b].Turn, behind[b]-behind[a])
+	})
 	ranks := make([]int, len(g.nodes))
 	for rank, i := range byRank {
 		ranks[i] = rank

@@ -92,8 +92,9 @@ func (o Options) withDefaults() Options {
 // one starts, and the error matches ctx.Err() (and a *Failure, if there was
 // one). In every case Run returns only after all tasks have.
 //
-// Among the nodes that could start, the one with the longest chain of nodes
-// behind it does, and none is passed over for ever by smaller ones.
+// Among the nodes that could start, one of the earliest turn does, and of those
+// the one with the longest chain of nodes behind it; none is passed over for ever
+// by smaller ones.
 func (g *Graph) Run(ctx context.Context, options Options) ([]Result, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err

@@ -732,3 +732,20 @@ func cancelAtRandom(t *rapid.T) {
 		t.Fatalf("some nodes were cancelled: %v, but the error is %v", cancelled, err)
 	}
 }
+
+// Without turns all first nodes would come before any second one, having the
+// longer chain behind them.
+func TestEarlierTurnsGoFirst(t *testing.T) {
+	var nodes []Node
+	for turn := range 3 {
+		first, second := fmt.Sprintf("first%d", turn), fmt.Sprintf("second%d", turn)
+		nodes = append(nodes, Node{Name: second, Needs: []string{first}, Turn: turn}, Node{Name: first, Turn: turn})
+	}
+	order := make([]string, len(nodes))
+	for i, rank := range mustNew(t, nodes...).ranks() {
+		order[rank] = nodes[i].Name
+	}
+	if want := []string{"first0", "second0", "first1", "second1", "first2", "second2"}; !slices.Equal(order, want) {
+		t.Errorf("nodes are taken in the order %v, want %v", order, want)
+	}
+}

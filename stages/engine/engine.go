@@ -19,7 +19,7 @@ import (
 type Config struct {
 	Pipeline string // its name
 	Path     string // the pipeline file: what the history of runs goes by
-	Out      string // directory for the files that people look at: <Out>/<stage>/<output>.arrow
+	Out      string // directory for the files that people look at: <Out>/<stage>/<output>.arrow; empty for none
 
 	Store     *disk.Store
 	Torch     gotorch.Options

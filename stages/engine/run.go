@@ -20,10 +20,11 @@ import (
 
 // RunOptions say what to run and how.
 type RunOptions struct {
-	Stages    []string      // these and what they need; all when empty
-	Force     []string      // run these whatever the cache holds
-	KeepGoing bool          // see dag.Options
-	Budget    dag.Resources // what all running stages together may take
+	Stages    []string       // these and what they need; all when empty
+	Force     []string       // run these whatever the cache holds
+	KeepGoing bool           // see dag.Options
+	Budget    dag.Resources  // what all running stages together may take
+	Turns     map[string]int // see dag.Node
 	Listener  dag.Listener
 }
 
@@ -151,6 +152,7 @@ func (r *run) schedule(ctx context.Context, specs []stages.Spec, forced map[stri
 	}
 	for i, spec := range specs {
 		nodes[i] = node(spec)
+		nodes[i].Turn = options.Turns[spec.Name]
 		nodes[i].After = keep(nodes[i].After, selected)
 		nodes[i].Task = &task{run: r, spec: spec, force: forced[spec.Name]}
 	}

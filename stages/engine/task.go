@@ -152,14 +152,28 @@ func (t *task) Release() {
 func (t *task) settle(ctx context.Context, manifest artifacts.Manifest, underKey bool) (dag.Outcome, error) {
 	detail := StageDetail{Key: t.key, Outputs: map[string]OutputReport{}, Report: manifest.Report}
 	for name, output := range manifest.Outputs {
-		path := t.run.engine.OutPath(t.spec.Name, name, output.IsTable())
-		if _, err := t.run.engine.config.Store.Materialise(ctx, output.Digest, path); err != nil {
-			return dag.Outcome{}, fmt.Errorf("writing %s: %w", path, err)
+		path, err := t.place(ctx, name, output)
+		if err != nil {
+			return dag.Outcome{}, err
 		}
 		detail.Outputs[name] = OutputReport{Digest: output.Digest, Rows: output.Rows, Bytes: output.Bytes, Path: path}
 	}
 	t.run.record(t.spec.Name, t.key, manifest, underKey)
 	return dag.Outcome{Detail: detail}, nil
+}
+
+// place puts an output where people look, or says where it is in the store when
+// they look nowhere else.
+func (t *task) place(ctx context.Context, name string, output artifacts.Output) (string, error) {
+	config := t.run.engine.config
+	if config.Out == "" {
+		return config.Store.Verified(ctx, output.Digest)
+	}
+	path := t.run.engine.OutPath(t.spec.Name, name, output.IsTable())
+	if _, err := config.Store.Materialise(ctx, output.Digest, path); err != nil {
+		return "", fmt.Errorf("writing %s: %w", path, err)
+	}
+	return path, nil
 }
 
 func (t *task) note(message string) {
