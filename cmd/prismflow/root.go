@@ -81,7 +81,7 @@ func newRoot(s *streams) *cobra.Command {
 		}
 	}
 	add(groupRun, newRunCommand(s), newStatusCommand(s), newExplainCommand(s))
-	add(groupLook, newShowCommand(s), newMetricsCommand(s), newLogsCommand(s), newRunsCommand(s), newRecommendCommand(s), newExportCommand(s))
+	add(groupLook, newShowCommand(s), newMetricsCommand(s), newCompareCommand(s), newLogsCommand(s), newRunsCommand(s), newRecommendCommand(s), newExportCommand(s))
 	add(groupWrite, newInitCommand(s), newValidateCommand(s), newDagCommand(s), newStagesCommand(s), newSchemaCommand(s))
 	add(groupKeep, newCacheCommand(s), newCleanCommand(s), newTorchCommand(s), newDoctorCommand(s), newVersionCommand(s))
 	root.SetHelpCommandGroupID(groupKeep)

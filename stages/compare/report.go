@@ -82,6 +82,7 @@ type Row struct {
 	Model    string            `json:"model"`
 	Baseline bool              `json:"baseline"`
 	Settings map[string]string `json:"settings"` // that differ between rows
+	Runs     int               `json:"runs"`     // distinct results
 	Seeds    []string          `json:"seeds"`    // of its runs
 	Subjects []string          `json:"subjects"` // where the runs are from
 	Values   []Value           `json:"values"`   // every metric that all runs state, and what is compared

@@ -187,7 +187,7 @@ const unset = "–"
 
 func (g *group) row(differ []setting, called map[setting]string, measures []Measure, withModel bool) Row {
 	first := g.runs[0]
-	row := Row{Model: first.Model, Baseline: first.baseline(), Settings: map[string]string{}, Seeds: []string{}, Subjects: g.subjects}
+	row := Row{Model: first.Model, Baseline: first.baseline(), Settings: map[string]string{}, Runs: len(g.runs), Seeds: []string{}, Subjects: g.subjects}
 	var label []string
 	for _, at := range differ {
 		value, ok := first.settings.values[at]
