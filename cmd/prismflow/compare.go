@@ -319,11 +319,7 @@ func (c *comparer) sweep(ctx context.Context, arg string) ([]compare.Subject, er
 		if point.State != sweep.PointDone {
 			continue
 		}
-		var keyed []keyedStage
-		for _, stage := range point.Stages {
-			keyed = append(keyed, keyedStage{stage.Name, stage.Kind, stage.Key})
-		}
-		subject, err := c.results(ctx, sweepPrefix+name+":"+strings.ReplaceAll(point.Label, " ", ","), keyed)
+		subject, err := c.point(ctx, name, point)
 		if err != nil {
 			return nil, err
 		}
@@ -337,6 +333,29 @@ func (c *comparer) sweep(ctx context.Context, arg string) ([]compare.Subject, er
 	}
 	return subjects, nil
 }
+
+// point are the results of a point of a sweep.
+func (c *comparer) point(ctx context.Context, sweepName string, point sweep.PointRecord) (compare.Subject, error) {
+	var keyed []keyedStage
+	for _, stage := range point.Stages {
+		keyed = append(keyed, keyedStage{stage.Name, stage.Kind, stage.Key})
+	}
+	return c.results(ctx, sweepPrefix+sweepName+":"+strings.ReplaceAll(point.Label, " ", ","), keyed)
+}
+
+// evaluates says whether a stage's outputs are those of an evaluation.
+func evaluates(spec stages.Spec) bool {
+	outputs := 0
+	for _, port := range spec.Stage.Outputs() {
+		if port.Name == metricsOutput || port.Name == ranksOutput {
+			outputs++
+		}
+	}
+	return outputs == 2
+}
+
+// ranksOutput is the output beside metricsOutput with the rank of each answer.
+const ranksOutput = "ranks"
 
 func readSweep(store *disk.Store, name string) (sweep.Record, error) {
 	record, err := sweep.ReadRecord(store.StateDir(), name)

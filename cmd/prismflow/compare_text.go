@@ -100,36 +100,52 @@ func writeColumns(to stream, lines [][]string, paint func(line, column int, text
 }
 
 // writeDifferences prints how much the best row of each measure is ahead of the
-// others. All pairs are in --json.
+// others and, where that is a baseline, how much the best trained one is ahead of
+// the other trained ones. All pairs are in --json.
 func writeDifferences(to stream, table compare.Table) {
 	if len(table.Comparisons) == 0 {
 		return
 	}
 	to.printf("\n  * better than each other row: p < %s by both tests over users, corrected (Holm) for %s\n",
 		number(roundTo(1-table.Level, 6)), count(len(table.Comparisons), "comparison"))
+	all := map[string]bool{}
+	trained := map[string]bool{}
+	for _, row := range table.Rows {
+		all[row.Label], trained[row.Label] = true, !row.Baseline
+	}
 	for _, measure := range table.Measures {
-		first := firstRow(table, measure)
-		lines := [][]string{{measure + ": " + first + " against", "difference", fmt.Sprintf("%s %% interval", number(roundTo(100*table.Level, 4))), "p (Wilcoxon)", "p (t)", "users better, worse"}}
-		for _, c := range table.Comparisons {
-			if c.Measure == measure && c.Row == first {
-				lines = append(lines, []string{
-					"  " + c.Against, signed(measure, c.Difference), signed(measure, c.Low) + " … " + signed(measure, c.High),
-					probability(c.Wilcoxon.Adjusted), probability(c.T.Adjusted), fmt.Sprintf("%s, %s", thousands(int64(c.Better)), thousands(int64(c.Worse))),
-				})
-			}
+		first := firstRow(table, measure, all)
+		writeAhead(to, table, measure, first, all)
+		if !trained[first] {
+			writeAhead(to, table, measure, firstRow(table, measure, trained), trained)
 		}
+	}
+}
+
+// writeAhead prints how much a row is ahead of others.
+func writeAhead(to stream, table compare.Table, measure, first string, among map[string]bool) {
+	lines := [][]string{{measure + ": " + first + " against", "difference", fmt.Sprintf("%s %% interval", number(roundTo(100*table.Level, 4))), "p (Wilcoxon)", "p (t)", "users better, worse"}}
+	for _, c := range table.Comparisons {
+		if c.Measure == measure && c.Row == first && among[c.Against] {
+			lines = append(lines, []string{
+				"  " + c.Against, signed(measure, c.Difference), signed(measure, c.Low) + " … " + signed(measure, c.High),
+				probability(c.Wilcoxon.Adjusted), probability(c.T.Adjusted), fmt.Sprintf("%s, %s", thousands(int64(c.Better)), thousands(int64(c.Worse))),
+			})
+		}
+	}
+	if len(lines) > 1 {
 		to.printf("\n")
 		writeColumns(to, lines, func(_, _ int, text string) string { return text })
 	}
 }
 
-// firstRow is the row that is ahead of all others in the mean.
-func firstRow(table compare.Table, measure string) string {
+// firstRow is the row that is ahead of all others in the mean, among some.
+func firstRow(table compare.Table, measure string, among map[string]bool) string {
 	for _, row := range table.Rows {
 		behind := slices.ContainsFunc(table.Comparisons, func(c compare.Comparison) bool {
-			return c.Measure == measure && c.Against == row.Label
+			return c.Measure == measure && c.Against == row.Label && among[c.Row]
 		})
-		if !behind {
+		if among[row.Label] && !behind {
 			return row.Label
 		}
 	}

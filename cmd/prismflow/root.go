@@ -80,7 +80,7 @@ func newRoot(s *streams) *cobra.Command {
 			root.AddCommand(command)
 		}
 	}
-	add(groupRun, newRunCommand(s), newStatusCommand(s), newExplainCommand(s))
+	add(groupRun, newRunCommand(s), newSweepCommand(s), newStatusCommand(s), newExplainCommand(s))
 	add(groupLook, newShowCommand(s), newMetricsCommand(s), newCompareCommand(s), newLogsCommand(s), newRunsCommand(s), newRecommendCommand(s), newExportCommand(s))
 	add(groupWrite, newInitCommand(s), newValidateCommand(s), newDagCommand(s), newStagesCommand(s), newSchemaCommand(s))
 	add(groupKeep, newCacheCommand(s), newCleanCommand(s), newTorchCommand(s), newDoctorCommand(s), newVersionCommand(s))

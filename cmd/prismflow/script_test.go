@@ -56,7 +56,7 @@ func TestScripts(t *testing.T) {
 			"ran": scriptRan, "exits": scriptExits, "tamper": scriptTamper, "tamper-blob": scriptTamperBlob,
 			"table": scriptTable, "replace": scriptReplace, "wait-for": scriptWaitFor, "scrub": scriptScrub,
 			"executed": scriptExecuted, "retitle": scriptRetitle, "pictures": scriptPictures,
-			"damage-last-record": scriptDamageRecord, "strip-last-record": scriptStripRecord,
+			"evaluations": scriptEvaluations, "damage-last-record": scriptDamageRecord, "strip-last-record": scriptStripRecord,
 		},
 		Condition:     scriptCondition,
 		UpdateScripts: *update,

@@ -142,21 +142,26 @@ func openWorkspace(argument string, o *pipelineOptions, s *streams) (*workspace,
 		return nil, err
 	}
 	w := &workspace{pipeline: pipeline, argument: argument, given: o.params, out: outDir(pipeline, o, s), store: store}
-	torch, err := torchOptions("", s)
-	if err != nil {
-		return nil, errors.Join(err, w.close())
+	config, err := engineConfig(w, o, s)
+	if err == nil {
+		w.engine, err = engine.New(config, pipeline.Stages)
 	}
-	user, host := identity(s)
-	w.engine, err = engine.New(engine.Config{
-		Pipeline: pipeline.Name, Path: pipeline.Path, Out: w.out,
-		Store: store, Torch: torch, LookupEnv: s.lookupEnv, Client: http.DefaultClient,
-		Refresh: o.refresh, Offline: o.offline,
-		User: user, Host: host, Params: recordedParams(pipeline), Versions: versions(), Clock: s.now,
-	}, pipeline.Stages)
 	if err != nil {
 		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
+}
+
+// engineConfig is where a workspace's engine works and on whose behalf.
+func engineConfig(w *workspace, o *pipelineOptions, s *streams) (engine.Config, error) {
+	torch, err := torchOptions("", s)
+	user, host := identity(s)
+	return engine.Config{
+		Pipeline: w.pipeline.Name, Path: w.pipeline.Path, Out: w.out,
+		Store: w.store, Torch: torch, LookupEnv: s.lookupEnv, Client: http.DefaultClient,
+		Refresh: o.refresh, Offline: o.offline,
+		User: user, Host: host, Params: recordedParams(w.pipeline), Versions: versions(), Clock: s.now,
+	}, err
 }
 
 func (w *workspace) close() error {

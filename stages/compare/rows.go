@@ -56,7 +56,7 @@ func (g *group) order() int {
 func (g *group) has(m *Measurement) (same bool, problem string) {
 	if m.baseline() && len(g.runs) > 0 {
 		first := g.runs[0]
-		if !slices.Equal(first.metrics, m.metrics) {
+		if !slices.Equal(first.metrics, m.metrics) && len(first.Protocol.differences(m.Protocol)) == 0 {
 			problem = fmt.Sprintf("%s and %s differ, although all that they depend on is the same", first.place(), m.place())
 		}
 		return true, problem

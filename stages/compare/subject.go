@@ -157,7 +157,7 @@ func (l lineage) follow(subject Subject, role string, result Result, seen map[st
 	})
 	for _, port := range ports {
 		at := joined(role, port)
-		i := slices.IndexFunc(subject.Results, func(r Result) bool { return r.Stage != result.Stage && feeds(r.Manifest, inputs[port]) })
+		i := lastIndex(subject.Results, func(r Result) bool { return r.Stage != result.Stage && feeds(r.Manifest, inputs[port]) })
 		switch {
 		case i < 0:
 			l.missing[at] = combined(inputs[port])
@@ -166,6 +166,17 @@ func (l lineage) follow(subject Subject, role string, result Result, seen map[st
 			l.follow(subject, at, subject.Results[i], seen)
 		}
 	}
+}
+
+// lastIndex is the place of the last result of which something is true, or -1. A
+// stage that hands on what it read stands behind the one that it read it from.
+func lastIndex(results []Result, is func(Result) bool) int {
+	for i, result := range slices.Backward(results) {
+		if is(result) {
+			return i
+		}
+	}
+	return -1
 }
 
 func last(port string) int {

@@ -20,6 +20,11 @@ func decodeLogLine(line []byte) (map[string]any, error) {
 
 func (r *run) logPath(stage string) string { return filepath.Join(r.dir, stage+".log") }
 
+// LogPath is where the log of a stage of a run is.
+func LogPath(stateDir, run, stage string) string {
+	return filepath.Join(stateDir, "runs", run, stage+".log")
+}
+
 // Log is the newest log of a stage: of its last attempt in this pipeline on
 // this machine, failed ones included. The caller closes it.
 func (e *Engine) Log(stage string) (io.ReadCloser, error) {
@@ -31,7 +36,7 @@ func (e *Engine) Log(stage string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	for _, record := range records {
-		f, err := os.Open(filepath.Join(e.config.Store.StateDir(), "runs", record.Run, stage+".log"))
+		f, err := os.Open(LogPath(e.config.Store.StateDir(), record.Run, stage))
 		if err == nil {
 			return f, nil
 		}
