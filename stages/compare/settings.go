@@ -179,18 +179,17 @@ func names(of []setting, all []settings) map[setting]string {
 // stageName is what the stage with a role is called, if all call it the same, or
 // else the role.
 func stageName(role string, all []settings) string {
-	name := ""
+	var called []string
 	for _, s := range all {
-		switch stage, known := s.stages[role]; {
-		case !known:
-		case name == "":
-			name = stage
-		case name != stage:
-			name = role
+		if stage, known := s.stages[role]; known && !slices.Contains(called, stage) {
+			called = append(called, stage)
 		}
 	}
-	if name == "" {
-		return role
+	switch {
+	case len(called) == 1:
+		return called[0]
+	case role == "":
+		return "evaluation"
 	}
-	return name
+	return role
 }
