@@ -26,7 +26,7 @@ import (
 )
 
 // documents are those whose every example is tested here.
-var documents = []string{"../README.md", "add-a-stage.md", "backbones.md", "architecture.md", "evaluation.md"}
+var documents = []string{"../README.md", "add-a-stage.md", "backbones.md", "architecture.md", "evaluation.md", "experiments.md"}
 
 // tests are where the Go code of the documents stands.
 var tests = []string{"*_test.go", "../model/backbone/*_test.go"}
@@ -259,6 +259,29 @@ func TestCommandsExist(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// The sweeps of experiments.md span points that its pipeline can be run at.
+func TestSweepsArePlanned(t *testing.T) {
+	program, dir := build(t), project(t, "experiments.md")
+	writeFile(t, filepath.Join(dir, "Office_Products.txt"), "1 1 2 3\n")
+	planned := 0
+	for _, b := range ofLanguage(t, "experiments.md", "sh") {
+		for line := range strings.Lines(b.text) {
+			if !strings.HasPrefix(line, "prismflow sweep ") {
+				continue
+			}
+			planned++
+			cmd := exec.CommandContext(t.Context(), program, append(strings.Fields(line)[1:], "--dry-run")...)
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), "PRISMFLOW_CACHE="+filepath.Join(dir, "cache"))
+			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "train[") {
+				t.Errorf("%s: %s%v\n%s", b.place, line, err, out)
+			}
+		}
+	}
+	if planned == 0 {
+		t.Error("experiments.md has no sweep")
 	}
 }
 

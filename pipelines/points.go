@@ -229,10 +229,22 @@ func LoadPoints(path string, opts Options, points []Point) ([]Point, []*Pipeline
 		}
 	}
 	if len(invalid.Diagnostics) > 0 {
-		invalid.Diagnostics = sortDiagnostics(invalid.Diagnostics)
+		invalid.Diagnostics = sortDiagnostics(invalid.Diagnostics, filesOf(invalid.Diagnostics))
 		return nil, nil, invalid
 	}
 	return distinct, loaded, nil
+}
+
+// filesOf are the files that diagnostics are about, in the order of the first of
+// each.
+func filesOf(list []Diagnostic) []string {
+	var files []string
+	for _, d := range list {
+		if !slices.Contains(files, d.File) {
+			files = append(files, d.File)
+		}
+	}
+	return files
 }
 
 func parameterTexts(p *Pipeline) []string {

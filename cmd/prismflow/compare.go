@@ -30,7 +30,7 @@ type compareOptions struct {
 
 const compareDoc = `Compare puts evaluations side by side. What it compares is
 
-  RUN             a past run, by its name in "prismflow runs" or the beginning of it
+  RUN             a past run, by the beginning of its name in "prismflow runs"
   FILE            a pipeline file: the newest results of its evaluate stages
   sweep:NAME      the points of a sweep
   sweep:NAME:k=v  those of them that were made with k=v (several: k=v,l=w)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/prismflow/prismflow/dag"
+	"github.com/prismflow/prismflow/stages/compare"
 	"github.com/prismflow/prismflow/stages/engine"
 )
 
@@ -24,7 +25,7 @@ var jsonForms = map[string]any{
 	"metrics": metricsReport{}, "validate": validateReport{}, "stages": kindsReport{}, "runs": runsReport{},
 	"clean": cleanReport{}, "cache-stat": cacheStatReport{}, "cache-verify": cacheVerifyReport{}, "cache-gc": gcReport{},
 	"torch": torchReport{}, "doctor": doctorReport{}, "version": versionReport{},
-	"show-binary": binaryReport{}, "recommend": recommendReport{},
+	"show-binary": binaryReport{}, "recommend": recommendReport{}, "compare": compare.Report{}, "sweep": sweepReport{},
 	"runs-show": runShowReport{}, "runs-diff": runsDiffReport{}, "runs-rm": runsRmReport{}, "runs-pin": runsPinReport{},
 }
 
@@ -32,6 +33,7 @@ var jsonForms = map[string]any{
 var covered = map[string][]string{
 	"status": {"OutputReport", "StageReport"}, "explain": {"StageReport", "OutputReport"}, "runs": {"StageReport", "OutputReport", "metricRow"},
 	"runs-show": {"Record", "StageReport", "OutputReport", "Request", "Provenance", "RunDiff", "metricRow"},
+	"sweep": {"Report", "StageReport", "OutputReport"}, // of a run and of a comparison
 }
 
 var jsonExample = regexp.MustCompile("(?s)```json ([a-z-]+)\n(.*?)```")

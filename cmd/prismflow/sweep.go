@@ -44,10 +44,10 @@ and ends in the table of "prismflow compare".
 
   -p backbone=sasrec,stosa   these values
   -p seed=1..5               the integers from 1 to 5; with 1..9:2 every second
-  -p 'ks=[5,10],[20]'        a comma in brackets or double quotes is part of a value
+  -p 'ks=[5,10],[20]'        a comma in brackets or double quotes cuts nothing
   --set epochs=20            one value at all points
   --points FILE              CSV: the first line names parameters, each other line
-                             is a point; with -p, each of them at each point of the grid
+                             is a point; with -p, one at each point of the grid
   --random N                 N of all these points, drawn by --seed
 
 All values are checked as the types of their parameters before anything runs. A
@@ -58,8 +58,8 @@ a point puts its files there without computing anything.
 
 A sweep that was stopped or killed goes on when it is run again: only what has no
 result is computed, and trainings go on from their checkpoints. It is recorded
-under its name (--name), for "prismflow compare sweep:NAME"; without one the name
-is made of the pipeline and the points, so that the same command is the same sweep.
+under its name (--name), for "prismflow compare sweep:NAME"; without one the name is
+made of the pipeline and the points, so that the same command is the same sweep.
 
 Ctrl-C stops cleanly. A point that fails stops no other, unless
 --stop-after-failures says so. That rule and --max-time end a sweep as Ctrl-C

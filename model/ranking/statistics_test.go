@@ -172,11 +172,11 @@ func TestQuantile(t *testing.T) {
 }
 
 func TestSpread(t *testing.T) {
-	got := SpreadOf([]float64{2, 4, 4, 4, 5, 5, 7, 9})
-	if diff := cmp.Diff(Spread{Runs: 8, Mean: 5, SD: math.Sqrt(32. / 7)}, got, almost); diff != "" {
+	got := MeanSDOf([]float64{2, 4, 4, 4, 5, 5, 7, 9})
+	if diff := cmp.Diff(MeanSD{Runs: 8, Mean: 5, SD: math.Sqrt(32. / 7)}, got, almost); diff != "" {
 		t.Error(diff)
 	}
-	if got := SpreadOf([]float64{3}); got.Mean != 3 || !math.IsNaN(got.SD) {
+	if got := MeanSDOf([]float64{3}); got.Mean != 3 || !math.IsNaN(got.SD) {
 		t.Errorf("a single run: %+v", got)
 	}
 }

@@ -196,7 +196,7 @@ func TestSeedsAreOneRow(t *testing.T) {
 		}
 		perRun = append(perRun, float64(hits)/300)
 	}
-	spread := ranking.SpreadOf(perRun)
+	spread := ranking.MeanSDOf(perRun)
 	got := table.Rows[0].Values[slices.IndexFunc(table.Rows[0].Values, func(v Value) bool { return v.Measure == "recall@10" })]
 	if diff := cmp.Diff(Value{"recall@10", spread.Mean, &spread.SD, true}, got, cmpopts.EquateApprox(0, 1e-12)); diff != "" {
 		t.Errorf("recall@10: %s", diff)

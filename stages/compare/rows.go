@@ -14,7 +14,7 @@ type group struct {
 	runs     []*Measurement // distinct results
 	subjects []string
 	values   map[Measure][]float64 // per user, averaged over the runs
-	spreads  map[Measure]ranking.Spread
+	spreads  map[Measure]ranking.MeanSD
 }
 
 // grouped puts together what differs in nothing but seeds, baselines last. The
@@ -66,7 +66,7 @@ func (g *group) has(m *Measurement) (same bool, problem string) {
 
 // measure computes the measures of a group's runs.
 func (g *group) measure(measures []Measure) error {
-	g.values, g.spreads = map[Measure][]float64{}, map[Measure]ranking.Spread{}
+	g.values, g.spreads = map[Measure][]float64{}, map[Measure]ranking.MeanSD{}
 	perRun := map[Measure][]float64{}
 	for _, run := range g.runs {
 		ranks, err := run.rankingOf()
@@ -87,7 +87,7 @@ func (g *group) measure(measures []Measure) error {
 		}
 	}
 	for _, measure := range measures {
-		g.spreads[measure] = ranking.SpreadOf(perRun[measure])
+		g.spreads[measure] = ranking.MeanSDOf(perRun[measure])
 	}
 	return nil
 }
@@ -118,13 +118,13 @@ func (g *group) stated() []Value {
 			}
 		}
 		if len(perRun) == len(g.runs) {
-			values = append(values, valueOf(Measure{row.Metric, int(row.K)}, ranking.SpreadOf(perRun)))
+			values = append(values, valueOf(Measure{row.Metric, int(row.K)}, ranking.MeanSDOf(perRun)))
 		}
 	}
 	return values
 }
 
-func valueOf(measure Measure, spread ranking.Spread) Value {
+func valueOf(measure Measure, spread ranking.MeanSD) Value {
 	return Value{Measure: measure.String(), Mean: spread.Mean, SD: finite(spread.SD)}
 }
 
