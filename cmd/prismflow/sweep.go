@@ -58,8 +58,8 @@ a point puts its files there without computing anything.
 
 A sweep that was stopped or killed goes on when it is run again: only what has no
 result is computed, and trainings go on from their checkpoints. It is recorded
-under its name (--name), for "prismflow compare sweep:NAME"; without one the name is
-made of the pipeline and the points, so that the same command is the same sweep.
+under its --name, for "prismflow compare sweep:NAME"; without one the name is made
+of the pipeline and the points, so that the same command is the same sweep.
 
 Ctrl-C stops cleanly. A point that fails stops no other, unless
 --stop-after-failures says so. That rule and --max-time end a sweep as Ctrl-C
@@ -352,10 +352,20 @@ func (w *sweeper) intention() string {
 // A sweepListener keeps the record and shows how far the points are.
 type sweepListener struct {
 	*sweeper
-	view  view
-	tally *sweep.Tally
-	stop  context.CancelCauseFunc
-	err   error // the first of writing the record
+	view    view
+	tally   *sweep.Tally
+	stop    context.CancelCauseFunc
+	written time.Time // when the record was
+	err     error     // the first of writing it
+}
+
+// recordEvery is the least time between two writings of the record, which for
+// many points is long.
+const recordEvery = time.Second
+
+func (l *sweepListener) write(now time.Time) {
+	l.written = now
+	l.err = cmp.Or(l.err, l.record.Write(l.store.StateDir()))
 }
 
 func (l *sweepListener) event(e dag.Event) {
@@ -363,10 +373,10 @@ func (l *sweepListener) event(e dag.Event) {
 	noted := l.record.Event(e)
 	if e.Type == dag.RunStarted {
 		l.record.Begin(e.Run, e.Time)
-		noted = true
 	}
-	if noted {
-		l.err = cmp.Or(l.err, l.record.Write(l.store.StateDir()))
+	ends := e.Type == dag.RunStarted || e.Type == dag.RunFinished
+	if ends || noted && e.Time.Sub(l.written) >= recordEvery {
+		l.write(e.Time)
 	}
 	if !l.tally.Event(e) {
 		return
