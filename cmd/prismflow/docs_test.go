@@ -33,7 +33,7 @@ var jsonForms = map[string]any{
 var covered = map[string][]string{
 	"status": {"OutputReport", "StageReport"}, "explain": {"StageReport", "OutputReport"}, "runs": {"StageReport", "OutputReport", "metricRow"},
 	"runs-show": {"Record", "StageReport", "OutputReport", "Request", "Provenance", "RunDiff", "metricRow"},
-	"sweep": {"Report", "StageReport", "OutputReport"}, // of a run and of a comparison
+	"sweep":     {"Report", "StageReport", "OutputReport"}, // of a run and of a comparison
 }
 
 var jsonExample = regexp.MustCompile("(?s)```json ([a-z-]+)\n(.*?)```")
