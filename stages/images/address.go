@@ -2,9 +2,13 @@ package images
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"net/url"
 	"strings"
+	"unicode"
+
+	"golang.org/x/net/idna"
 )
 
 // parseURL reads the URL of a picture, and says in words for the table what is
@@ -28,7 +32,9 @@ func parseURL(text string) (*url.URL, *failure) {
 	default:
 		return nil, permanent(badURL, "pictures are not fetched by %.20s", u.Scheme)
 	}
-	u.Host = strings.ToLower(u.Host)
+	if u.Host, err = asciiHost(u); err != nil {
+		return nil, permanent(badURL, "%.50q is not a host's name", u.Hostname())
+	}
 	switch name := u.Hostname(); {
 	case name == "":
 		return nil, permanent(badURL, "the URL names no host")
@@ -36,6 +42,22 @@ func parseURL(text string) (*url.URL, *failure) {
 		return nil, permanent(badURL, "%.50q is neither a host's name nor an IP address", name)
 	}
 	return u, nil
+}
+
+// asciiHost is the host as it is going to be asked for, with the port if there
+// is one. Go's client, and so a proxy, gets a name in other letters through the
+// same conversion, which makes plain digits of wide ones and dots of "。": what is
+// checked has to be what comes out of it.
+func asciiHost(u *url.URL) (string, error) {
+	host := strings.ToLower(u.Host)
+	if strings.IndexFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) < 0 {
+		return host, nil
+	}
+	name, err := idna.Lookup.ToASCII(u.Hostname())
+	if err == nil && u.Port() != "" {
+		name = net.JoinHostPort(name, u.Port())
+	}
+	return name, err
 }
 
 // wrongFile says what is wrong with a file's URL.

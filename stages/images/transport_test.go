@@ -35,11 +35,13 @@ func TestProxy(t *testing.T) {
 	}
 	rows := download(t, d, env,
 		itemURL{"a", "http://pictures.example/a.png"}, itemURL{"b", "http://192.168.0.7/a.png"}, itemURL{"c", "http://router.localhost/a.png"},
+		itemURL{"e", "http://１２７。0.0.1/a.png"}, itemURL{"f", "http://ｌｏｃａｌ\u00adｈｏｓｔ:80/a.png"}, itemURL{"g", "http://192.168.0.%EF%BC%98/a.png"},
 		itemURL{"d", "http://10.0.0.1/a.png"}) // past the proxy, to the guard
 	if rows[0].Error != "" {
 		t.Errorf("through the proxy: %s", rows[0].Error)
 	}
-	for i, want := range []string{"its address 192.168.0.7 is private", "its address 127.0.0.1 is loopback", "its address 10.0.0.1 is private"} {
+	for i, want := range []string{"its address 192.168.0.7 is private", "its address 127.0.0.1 is loopback", "its address 127.0.0.1 is loopback", "its address 127.0.0.1 is loopback",
+		"its address 192.168.0.8 is private", "its address 10.0.0.1 is private"} {
 		if got := rows[i+1].Error; got != want+", and allow_private is not set" {
 			t.Errorf("%s: %q, want %q", rows[i+1].URL, got, want)
 		}
