@@ -1,6 +1,8 @@
 package images
 
 import (
+	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -16,9 +18,9 @@ type backoff struct {
 
 // wait is the time after the given number of attempts, which is at least 1.
 func (b backoff) wait(attempts int) time.Duration {
-	wait := b.longest
-	if doublings := attempts - 1; doublings < 32 && b.first<<doublings < b.longest {
-		wait = b.first << doublings
+	wait := min(b.first, b.longest)
+	for doubled := 1; doubled < attempts && wait < b.longest; doubled++ {
+		wait = min(2*wait, b.longest)
 	}
 	return min(b.longest, time.Duration(float64(wait)*(0.5+b.random())))
 }
@@ -26,8 +28,11 @@ func (b backoff) wait(attempts int) time.Duration {
 // retryAfter reads a Retry-After header: seconds, or a date. It is 0 for none,
 // one that cannot be read, and one that has passed.
 func retryAfter(header string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(header, 10, 32); err == nil {
+	switch seconds, err := strconv.ParseUint(header, 10, 32); {
+	case err == nil:
 		return time.Duration(seconds) * time.Second
+	case errors.Is(err, strconv.ErrRange):
+		return math.MaxInt64
 	}
 	date, err := http.ParseTime(header)
 	if err != nil {

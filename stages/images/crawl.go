@@ -140,7 +140,7 @@ func (c *crawler) trouble(v *visit, f *failure) error {
 		pause = wait
 	}
 	if f.after > c.backoff.longest {
-		closed = "it asked to be left alone for " + f.after.String()
+		closed = "it asked to be left alone for longer than max_wait"
 	}
 	orphans, closed := c.frontier.troubled(v, pause, closed)
 	for _, orphan := range orphans {

@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"sync"
@@ -177,12 +178,18 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("after %d attempts, random %g: %v, want %v", test.attempts, test.random, got, test.want)
 		}
 	}
+	day := backoff{time.Hour, 24 * time.Hour, func() float64 { return 0.5 }}
+	for attempts := range 100 { // an hour, doubled so often, is beyond what a Duration can hold
+		if got := day.wait(attempts + 1); got < time.Hour || got > 24*time.Hour {
+			t.Errorf("after %d attempts: %v, want from an hour to a day", attempts+1, got)
+		}
+	}
 }
 
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	for header, want := range map[string]time.Duration{
-		"": 0, "0": 0, "120": 2 * time.Minute, "-5": 0, "soon": 0, "99999999999999999999": 0,
+		"": 0, "0": 0, "120": 2 * time.Minute, "-5": 0, "soon": 0, "4294967296": math.MaxInt64, "99999999999999999999": math.MaxInt64,
 		now.Add(time.Hour).Format(http.TimeFormat):  time.Hour,
 		now.Add(-time.Hour).Format(http.TimeFormat): 0,
 	} {
