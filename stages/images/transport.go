@@ -35,6 +35,10 @@ const maxHeaderBytes = 64 << 10
 // for a picture as most are, and much less than Go's four megabytes.
 const streamBuffer = 512 << 10
 
+// maxIdle bounds the connections that are kept for a next request. Without it a
+// crawl of many hosts, of which each has a few pictures, would run out of files.
+const maxIdle = 512
+
 // A network sends requests, through a proxy where the environment names one.
 // Requests of their own go through the guard's dialer. A proxy is trusted, as
 // the user's setting, wherever it is; it resolves the names itself, so that the
@@ -54,6 +58,7 @@ func newNetwork(w world, g guard, lookupEnv func(string) (string, bool), connect
 			TLSHandshakeTimeout:    connect,
 			ResponseHeaderTimeout:  header,
 			MaxResponseHeaderBytes: maxHeaderBytes,
+			MaxIdleConns:           maxIdle,
 			MaxIdleConnsPerHost:    perHost,
 			IdleConnTimeout:        30 * time.Second,
 			DisableCompression:     true, // or a small answer could inflate without end

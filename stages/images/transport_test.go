@@ -1,12 +1,18 @@
 package images
 
 import (
+	"context"
 	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prismflow/prismflow/stages/stagetest"
 )
@@ -48,6 +54,44 @@ func TestProxy(t *testing.T) {
 	}
 	if len(asked) != 1 || asked[0] != "http://pictures.example/a.png" {
 		t.Errorf("the proxy was asked for %v", asked)
+	}
+}
+
+// A crawl of many hosts keeps a few of their connections, not all.
+func TestIdleConnections(t *testing.T) {
+	var open, most atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(aPNG(1)) }))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			most.Store(max(most.Load(), open.Add(1)))
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	n := newNetwork(world{}, guard{private: true}, nil, time.Minute, time.Minute, 8)
+	defer n.close()
+	port := server.Listener.Addr().(*net.TCPAddr).Port
+	dial := n.direct.DialContext
+	n.direct.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) { // every host is the server
+		return dial(ctx, network, fmt.Sprintf("127.0.0.1:%d", port))
+	}
+	for i := range maxIdle + 100 {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://host%d.example/", i), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := n.RoundTrip(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		response.Body.Close()
+	}
+	if got := most.Load(); got < maxIdle/2 || got > maxIdle+50 {
+		t.Errorf("%d connections were kept, want about %d", got, maxIdle)
 	}
 }
 
