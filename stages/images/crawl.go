@@ -103,6 +103,7 @@ func (c *crawler) work(ctx context.Context) error {
 func (c *crawler) visit(ctx context.Context, v *visit) error {
 	defer c.frontier.release(v)
 	reply, err := c.fetcher.visit(ctx, v)
+	defer c.fetcher.letGo(reply)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}

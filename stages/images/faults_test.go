@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/prismflow/prismflow/stages/stagetest"
 	"github.com/prismflow/prismflow/stages/tables"
 )
@@ -272,6 +274,33 @@ func TestMemoryIsBounded(t *testing.T) {
 	t.Logf("at most %d MiB of heap for %d bodies of %d MiB each", peak()>>20, len(rows)-1, d.MaxBytes>>20)
 	if peak() > most {
 		t.Errorf("%d MiB of heap, want at most %d", peak()>>20, most>>20)
+	}
+}
+
+// The bytes of a reply count as long as they are not let go: a slow disk must
+// not let them gather.
+func TestMemoryIsHeldWhileThereAreBytes(t *testing.T) {
+	s := newSite(t)
+	s.serves("/a.png", aPNG(1))
+	const memory = 1 << 20
+	f := &fetcher{
+		transport: http.DefaultTransport, maxBytes: memory / 4, stall: time.Minute, total: time.Minute,
+		memory: semaphore.NewWeighted(memory),
+	}
+	at, failed := parseURL(s.URL + "/a.png")
+	if failed != nil {
+		t.Fatal(failed)
+	}
+	r, err := f.visit(t.Context(), &visit{target: &target{url: s.URL}, url: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.memory.TryAcquire(memory) {
+		t.Error("the memory of a reply that is in use is free")
+	}
+	f.letGo(r)
+	if !f.memory.TryAcquire(memory) {
+		t.Error("the memory of a reply that was let go is taken")
 	}
 }
 

@@ -34,6 +34,7 @@ type reply struct {
 	unchanged bool
 	record    record
 	bytes     []byte
+	weight    int64 // of the bytes in the memory for bodies, until they are let go
 }
 
 var (
@@ -41,7 +42,8 @@ var (
 	errTooSlow = passing(timedOut, "the server took too long to send the picture")
 )
 
-// visit makes one request. The error is a *failure, unless ctx has ended.
+// visit makes one request. Whoever has no more use for the reply lets it go. The
+// error is a *failure, unless ctx has ended.
 func (f *fetcher) visit(ctx context.Context, v *visit) (reply, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -151,8 +153,21 @@ func (f *fetcher) picture(ctx context.Context, response *http.Response, guardian
 	if err := f.memory.Acquire(ctx, weight); err != nil {
 		return reply{}, err
 	}
-	defer f.memory.Release(weight)
 	guardian.start()
+	r, err := f.receive(response, size)
+	if err != nil {
+		f.memory.Release(weight)
+		return reply{}, err
+	}
+	r.weight = weight
+	return r, nil
+}
+
+// letGo gives back the memory of a reply's bytes.
+func (f *fetcher) letGo(r reply) { f.memory.Release(r.weight) }
+
+// receive reads a picture whose size is known, or -1.
+func (f *fetcher) receive(response *http.Response, size int64) (reply, error) {
 	data, err := f.body(response.Body, size)
 	if err != nil {
 		return reply{}, err
