@@ -22,6 +22,9 @@ type Env struct {
 	Torch   gotorch.Options   // where to find libtorch
 	Offline bool              // the stage must ask nothing of the network
 	Log     zerolog.Logger    // kept with the run
+	// Offline says that nobody may be asked who is not on this machine: what is at
+	// hand serves, or the stage fails with an error that names --offline.
+	Offline bool
 	// LookupEnv is the caller's environment, for kinds that pass some of it on or
 	// go through the proxies that it names.
 	LookupEnv func(string) (string, bool)

@@ -300,6 +300,21 @@ func TestIncompleteResultServesOffline(t *testing.T) {
 	}
 }
 
+// A stage that asks others by itself is told not to.
+func TestStagesKnowThatTheyAreOffline(t *testing.T) {
+	for _, offline := range []bool{false, true} {
+		w := newRowsWorld(t)
+		w.offline = offline
+		w.then = func(env *stages.Env) error {
+			if env.Offline != offline {
+				t.Errorf("the stage is told Offline = %v, want %v", env.Offline, offline)
+			}
+			return nil
+		}
+		w.run("rows total", "one three")
+	}
+}
+
 // What stands is not lost by an entry that fails.
 func TestFailureOfAnEntryAgain(t *testing.T) {
 	w := newRowsWorld(t)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -31,6 +32,9 @@ func (r *run) download(ctx context.Context) error {
 	if err := r.tally.check(); err != nil || len(r.plan.ask) == 0 {
 		return err
 	}
+	if r.env.Offline && len(r.Site.Files()) == 0 { // a site is served by this very process
+		return r.stayOffline()
+	}
 	transport := r.world.transport
 	if transport == nil {
 		network := r.network()
@@ -42,7 +46,48 @@ func (r *run) download(ctx context.Context) error {
 		defer stop()
 		transport = network
 	}
-	return r.crawler(transport).run(ctx, r.plan.ask, int(r.Concurrency.Value))
+	if err := r.crawler(transport).run(ctx, r.plan.ask, int(r.Concurrency.Value)); err != nil {
+		return err
+	}
+	return r.withdraw()
+}
+
+// withdraw forgets the known pictures of which servers said that there are none.
+// It is called when the run let that pass: a site that is being moved, or a network
+// that answers everything with a page of its own, says so of all pictures, and
+// what is forgotten for that would be lost.
+func (r *run) withdraw() error {
+	for _, t := range r.plan.ask {
+		if !t.withdrawn {
+			continue
+		}
+		if err := r.shelf.keep(t.url, recordFailure(t.failure, r.terms()), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stayOffline leaves things as they are known: nobody may be asked.
+func (r *run) stayOffline() error {
+	var first *target
+	unknown := 0
+	for _, t := range r.plan.ask {
+		if t.need == fetch {
+			if unknown++; first == nil {
+				first = t
+			}
+			continue
+		}
+		if err := r.tally.settle(t, keptOld, 0); err != nil {
+			return err
+		}
+	}
+	if unknown > 0 {
+		return fmt.Errorf("%d of %d pictures are not at hand and --offline forbids asking for them, such as %s: run once without --offline",
+			unknown, len(r.plan.targets), stages.PublicURL(first.url))
+	}
+	return nil
 }
 
 func (r *run) guard() guard {
@@ -160,25 +205,29 @@ func (c *crawler) trouble(v *visit, f *failure) error {
 	return nil
 }
 
-// leave fails a visit whose host is given up. That is not remembered: the URL
-// was not asked for.
+// leave fails a visit whose host is given up, unless something is known of it.
+// That is not remembered: the URL was not asked for.
 func (c *crawler) leave(v *visit, why string) error {
 	f := passing(hostGivenUp, "not asked for: %s was given up because %s", v.url.Host, why)
-	if v.target.has {
+	if v.target.stands {
 		return c.tally.settle(v.target, keptOld, 0)
 	}
 	v.target.failure = f
 	return c.tally.settle(v.target, gotFailure, 0)
 }
 
-// fail remembers why there is no picture. One that is known is not given up for
-// a failure that may pass.
+// fail remembers why there is no picture. What is known is not given up for a
+// failure that may pass, and a picture not before the run has ended well.
 func (c *crawler) fail(t *target, f *failure) error {
 	c.log.Debug().Str("url", stages.PublicURL(t.url)).Str("cause", string(f.cause)).AnErr("detail", f.detail).Msg(f.text)
-	if t.has && f.transient {
+	if t.stands && f.transient {
 		return c.tally.settle(t, keptOld, 0)
 	}
 	t.failure = f
+	if t.stands && t.known.picture() {
+		t.withdrawn = true
+		return c.tally.settle(t, gotFailure, 0)
+	}
 	if err := c.shelf.keep(t.url, recordFailure(f, c.terms), nil); err != nil {
 		return err
 	}

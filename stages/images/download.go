@@ -75,7 +75,10 @@ too: retry_failed says which of them are asked for again. While some are left
 that may pass (time-outs, 429, 5xx, broken connections), the next run enters the
 stage again, for those alone. "none" takes all failures as final; to take that
 back, run once with "all". revalidate asks for every row whether it changed, by
-ETag and Last-Modified; a server that is down then costs no picture.
+ETag and Last-Modified; a server that is down then costs no picture, and neither
+does one that answers with something else for more of them than max_failed allows.
+With --offline nobody is asked: what is remembered serves, and a URL that was never
+asked for is an error.
 
 Requests keep the manners that their limits say, for each host: so many at once,
 so many a second, a pause when the host asks for one, no more after many failures

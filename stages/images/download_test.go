@@ -1,12 +1,14 @@
 package images
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -213,7 +215,7 @@ func TestRevalidationThatFails(t *testing.T) {
 	for _, step := range []struct {
 		status int
 		want   string
-	}{{200, ""}, {503, ""}, {410, "the server answered 410 Gone"}, {503, "the server answered 503 Service Unavailable"}} {
+	}{{200, ""}, {503, ""}, {410, "the server answered 410 Gone"}, {503, "the server answered 410 Gone"}} {
 		d := newDownload()
 		d.AllowPrivate, d.Revalidate.Value = true, true
 		status = step.status
@@ -221,6 +223,133 @@ func TestRevalidationThatFails(t *testing.T) {
 		if rows[0].Error != step.want || (len(rows[0].Bytes) == 0) != (step.want != "") {
 			t.Errorf("a server that answers %d: %q", step.status, rows[0].Error)
 		}
+		if reason := env.IncompleteReason(); reason != "" {
+			t.Errorf("a server that answers %d makes a complete result incomplete: %s", step.status, reason)
+		}
+	}
+}
+
+// A revalidation that fails for too many rows, as behind a network that answers
+// everything with a page of its own, loses no picture.
+func TestRevalidationThatLosesNothing(t *testing.T) {
+	s := newSite(t)
+	portal := false
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		if portal {
+			_, _ = w.Write([]byte("<!DOCTYPE html><p>Log in to our network"))
+			return
+		}
+		_, _ = w.Write(aPNG(1))
+	})
+	var items []itemURL
+	for i := range 20 {
+		items = append(items, itemURL{fmt.Sprint(i), fmt.Sprintf("%s/%d", s.URL, i)})
+	}
+	env := stagetest.Env(t)
+	download := func(revalidate bool) ([]tables.Image, error) {
+		d := newDownload()
+		d.AllowPrivate, d.MaxFailed, d.Revalidate.Value = true, 0.2, revalidate
+		return tryDownload(t, d, env, items...)
+	}
+	known, err := download(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	portal = true
+	if _, err := download(true); err == nil {
+		t.Fatal("20 pictures became pages, and 4 may fail")
+	}
+	after, err := download(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(known, after); diff != "" || s.total() > 40 {
+		t.Errorf("%d requests; rows after a revalidation that failed: %s", s.total(), diff)
+	}
+}
+
+// What lets a server say "unchanged" is of the URL that served the picture: a
+// redirect that leads to another one since gets the other picture.
+func TestRedirectThatLeadsElsewhere(t *testing.T) {
+	s := newSite(t)
+	to := "/new.png"
+	s.mux.HandleFunc("/a.png", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusFound) })
+	for path, picture := range map[string]struct {
+		modified time.Time
+		data     []byte
+	}{
+		"/new.png": {time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC), aPNG(1)},
+		"/old.png": {time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), aPNG(2)},
+	} {
+		s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			http.ServeContent(w, r, "", picture.modified, bytes.NewReader(picture.data))
+		})
+	}
+	env := stagetest.Env(t)
+	for i, step := range []struct {
+		to          string
+		picture     []byte
+		notModified int
+	}{{"/new.png", aPNG(1), 0}, {"/new.png", aPNG(1), 1}, {"/old.png", aPNG(2), 1}} {
+		to = step.to
+		d := newDownload()
+		d.AllowPrivate, d.Revalidate.Value = true, true
+		rows := download(t, d, env, itemURL{"a", s.URL + "/a.png"})
+		got := 0
+		for _, c := range env.Report() {
+			if c.Name == "not_modified" {
+				got += int(c.Value)
+			}
+		}
+		if !bytes.Equal(rows[0].Bytes, step.picture) || got != step.notModified {
+			t.Errorf("step %d: %q from %s, %d times not modified, want %d", i, rows[0].Error, rows[0].FinalURL, got, step.notModified)
+		}
+	}
+}
+
+// Offline nobody is asked: what is known serves, as it is, and what was never
+// asked for is an error that says what to do.
+func TestOffline(t *testing.T) {
+	s := newSite(t)
+	s.serves("/good.png", aPNG(1))
+	s.mux.HandleFunc("/busy.png", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	items := []itemURL{{"good", s.URL + "/good.png"}, {"busy", s.URL + "/busy.png"}, {"gone", s.URL + "/gone.png"}}
+	env := stagetest.Env(t)
+	stage := func() *Download {
+		d := newDownload()
+		d.AllowPrivate = true
+		return d
+	}
+	online := download(t, stage(), env, items...)
+	asked := s.total()
+	env.Offline = true
+	d := stage()
+	d.Revalidate.Value = true
+	if diff := cmp.Diff(online, download(t, d, env, items...)); diff != "" {
+		t.Errorf("offline the rows differ: %s", diff)
+	}
+	if reason := env.IncompleteReason(); !strings.Contains(reason, "1 pictures failed in a way that may pass") {
+		t.Errorf("incomplete for %q", reason)
+	}
+	_, err := tryDownload(t, stage(), env, append(items, itemURL{"new", s.URL + "/new.png?key=secret"})...)
+	want := "1 of 4 pictures are not at hand and --offline forbids asking for them, such as " + s.URL + "/new.png?***: run once without --offline"
+	if fmt.Sprint(err) != want {
+		t.Errorf("a picture that was never asked for: %v, want %s", err, want)
+	}
+	if s.total() != asked {
+		t.Errorf("%d requests offline", s.total()-asked)
+	}
+}
+
+// The site of a demonstration is this process, so that it works offline, too.
+func TestOfflineSite(t *testing.T) {
+	d := newDownload()
+	var items []itemURL
+	d.Site, items = shopWith(t, exhibits[:1])
+	env := stagetest.Env(t)
+	env.Offline = true
+	if rows := download(t, d, env, items...); rows[0].Error != "" {
+		t.Errorf("offline: %s", rows[0].Error)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/picture"
 )
 
@@ -80,13 +81,30 @@ func (f *fetcher) request(ctx context.Context, v *visit) *http.Request {
 		password, _ := user.Password()
 		request.SetBasicAuth(user.Username(), password)
 	}
-	if etag := v.target.etag; etag != "" {
+	etag, since := v.validators()
+	if etag != "" {
 		request.Header.Set("If-None-Match", etag)
 	}
-	if since := v.target.lastModified; since != "" {
+	if since != "" {
 		request.Header.Set("If-Modified-Since", since)
 	}
 	return request
+}
+
+// validators are what lets a server say that the picture which is known is still
+// right. They are of the URL that served it, and mean nothing to another, such
+// as one that a redirect leads to since: an older picture there would pass for
+// unchanged.
+func (v *visit) validators() (etag, lastModified string) {
+	known := v.target.known
+	from := v.target.url
+	if len(v.earlier) > 0 {
+		from = stages.PublicURL(v.url.String())
+	}
+	if from != known.FinalURL {
+		return "", ""
+	}
+	return known.ETag, known.LastModified
 }
 
 // read tells what an answer says, and reads the picture if it is one.
@@ -95,7 +113,7 @@ func (f *fetcher) read(ctx context.Context, v *visit, response *http.Response, g
 	case http.StatusOK:
 		return f.picture(ctx, response, guardian)
 	case http.StatusNotModified:
-		if v.target.conditional() {
+		if etag, since := v.validators(); etag != "" || since != "" {
 			return reply{unchanged: true}, nil
 		}
 	}

@@ -17,12 +17,10 @@ type target struct {
 	need    need
 	failure *failure
 
-	has                bool   // a picture is known, and stays if the server cannot be asked
-	etag, lastModified string // of that picture
+	stands    bool   // what is known of it, which stays if the server cannot be asked
+	known     record // what that is; zero where nothing stands
+	withdrawn bool   // the server says that the picture which stands is none, see (*run).withdraw
 }
-
-// conditional says whether the server can be asked if the picture changed.
-func (t *target) conditional() bool { return t.etag != "" || t.lastModified != "" }
 
 // A need is what has to be done for a target.
 type need int
@@ -169,8 +167,7 @@ func (r *run) remember(t *target, known record) {
 	if known.picture() {
 		t.need, t.failure = reuse, r.beyond(known)
 		if r.Revalidate.Value {
-			t.need, t.has = revalidate, true
-			t.etag, t.lastModified = known.ETag, known.LastModified
+			t.need, t.stands, t.known = revalidate, true, known
 		}
 		return
 	}
@@ -185,6 +182,9 @@ func (r *run) remember(t *target, known record) {
 		t.need = revalidate
 	default:
 		t.need = reuse
+	}
+	if t.need != fetch && !known.Transient {
+		t.stands, t.known = true, known
 	}
 }
 
