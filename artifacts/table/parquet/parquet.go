@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -132,8 +133,22 @@ func plainData(data arrow.ArrayData, dt arrow.DataType) (arrow.ArrayData, error)
 		return plainList(data, t)
 	case *arrow.StructType:
 		return plainStruct(data, t)
+	case arrow.BinaryDataType:
+		return withFirstOffset(data), nil
 	}
 	return data, nil
+}
+
+// withFirstOffset gives texts of which there are none, such as the elements of
+// lists that are all empty, the offset 0 that Arrow lets them lack and the library
+// reads.
+func withFirstOffset(data arrow.ArrayData) arrow.ArrayData {
+	if data.Len() > 0 {
+		return data
+	}
+	buffers := slices.Clone(data.Buffers())
+	buffers[1] = memory.NewBufferBytes(make([]byte, arrow.Int64SizeBytes)) // enough for large ones, too
+	return array.NewData(data.DataType(), 0, buffers, data.Children(), 0, 0)
 }
 
 func plainStruct(data arrow.ArrayData, dt *arrow.StructType) (arrow.ArrayData, error) {

@@ -271,3 +271,23 @@ func writeRecords(t *testing.T, path string, rows arrow.Table) {
 		t.Fatal(err)
 	}
 }
+
+func TestEmptyLists(t *testing.T) {
+	type row struct {
+		ID      string    `arrow:"id"`
+		Tags    []string  `arrow:"tags"`
+		History []float32 `arrow:"history"`
+	}
+	for _, rows := range [][]row{{{ID: "a"}, {ID: "b"}}, {}} {
+		got := export(t, rows)
+		want := []any{}
+		for range rows {
+			want = append(want, []any{})
+		}
+		for _, name := range []string{"tags", "history"} {
+			if diff := cmp.Diff(want, append([]any{}, values(t, got, name)...)); diff != "" {
+				t.Errorf("column %s of %d rows (-want +got):\n%s", name, len(rows), diff)
+			}
+		}
+	}
+}
