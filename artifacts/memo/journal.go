@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
@@ -78,7 +81,11 @@ func (m *Memo) begin() (*journal, error) {
 		if err := os.MkdirAll(m.dir(), 0o777); err != nil {
 			return nil, err
 		}
-		path := filepath.Join(m.dir(), fmt.Sprintf("%020d-%s", m.opts.Now().UnixNano(), rand.Text()))
+		stamp, err := m.stamp()
+		if err != nil {
+			return nil, err
+		}
+		path := filepath.Join(m.dir(), fmt.Sprintf("%020d-%s", stamp, rand.Text()))
 		f, err := m.hold(path)
 		if errors.Is(err, fs.ErrNotExist) || err == nil && f == nil {
 			continue
@@ -93,6 +100,24 @@ func (m *Memo) begin() (*journal, error) {
 		}
 		return &journal{path: path, file: f, size: int64(len(magic))}, nil
 	}
+}
+
+// stamp is the time in the name of a journal that begins now. It is later than
+// those of the journals that are there, also where the clock was put back, or is
+// that of another host: what stands in a later journal overrides.
+func (m *Memo) stamp() (int64, error) {
+	stamp := m.opts.Now().UnixNano()
+	entries, err := os.ReadDir(m.dir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	for _, entry := range entries {
+		time, _, _ := strings.Cut(entry.Name(), "-")
+		if earlier, err := strconv.ParseInt(time, 10, 64); err == nil && earlier >= stamp && earlier < math.MaxInt64 {
+			stamp = earlier + 1
+		}
+	}
+	return stamp, nil
 }
 
 // append writes a record with one call.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -229,6 +230,23 @@ func TestSeveralMemosOfOneScope(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(s.StateDir(), "memo", "*", "*")); len(left) != 0 {
 		t.Errorf("journals are left: %v", left)
 	}
+}
+
+// The later value stands, also when the clock was put back in between, or is
+// behind on the host that wrote it.
+func TestClockThatGoesBack(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	noon := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	values := []string{"first", "second", "third"}
+	for i, value := range values {
+		m := openMemo(t, s, Options{Now: func() time.Time { return noon.Add(-time.Duration(i) * time.Hour) }})
+		put(t, m, keyOf(1), value)
+		m.release() // as a kill would
+	}
+	m := openMemo(t, s, Options{})
+	expect(t, m, map[Key]string{keyOf(1): "third"}, 5)
+	closeMemo(t, m)
+	expect(t, openMemo(t, s, Options{}), map[Key]string{keyOf(1): "third"}, 5)
 }
 
 // Memos that computed the same rows make one segment.
