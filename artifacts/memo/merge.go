@@ -60,6 +60,8 @@ func (m *Memo) worthMerging(list []segment) bool {
 	if m.small(list) > maxSmall {
 		return true
 	}
+	m.mu.RLock() // a Get that began before the memo was closed may still find damage
+	defer m.mu.RUnlock()
 	for number := range m.index.files {
 		if m.index.mostlyDead(uint32(number)) {
 			return true
