@@ -240,10 +240,12 @@ func (c *urlCache) download(ctx context.Context, f remoteFile, known urlRecord, 
 
 // clientFor follows no redirect from https to plain http, where anybody on the
 // way could answer, unless a pin tells whether the answer is right. It takes the
-// token to no other host; Go takes one to subdomains and other ports.
+// token to no other host; Go takes one to subdomains and other ports, and tells
+// the next host where it was led from, signatures in the query included.
 func (c *urlCache) clientFor(f remoteFile) *http.Client {
 	client, follow := *c.client, c.client.CheckRedirect
 	client.CheckRedirect = func(request *http.Request, via []*http.Request) error {
+		request.Header.Del("Referer")
 		if request.URL.Host != via[0].URL.Host {
 			request.Header.Del("Authorization")
 		}

@@ -243,6 +243,23 @@ func TestCredentialsInURLs(t *testing.T) {
 	}
 }
 
+// A redirect's host is not told where it was led from, in which a signature may be.
+func TestRedirectsTellNoReferer(t *testing.T) {
+	c, target := urlTest(t, &fileServer{content: "text"})
+	referers := make(chan string, 1)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		referers <- r.Header.Get("Referer")
+		http.Redirect(w, r, target, http.StatusFound)
+	}))
+	t.Cleanup(other.Close)
+	first := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusFound))
+	t.Cleanup(first.Close)
+	fetch(t, c, first.URL+"/a?signature=secret", "")
+	if referer := <-referers; referer != "" {
+		t.Errorf("another host was told of %s", referer)
+	}
+}
+
 func TestManyWantOneURL(t *testing.T) {
 	server := &fileServer{content: "x"}
 	c, url := urlTest(t, server)
