@@ -43,7 +43,8 @@ func newHub(urls *urlCache, lookupEnv func(string) (string, bool)) hub {
 	if endpoint, _ := lookupEnv("HF_ENDPOINT"); endpoint != "" {
 		h.endpoint = strings.TrimRight(endpoint, "/")
 	}
-	h.token, _ = lookupEnv("HF_TOKEN")
+	token, _ := lookupEnv("HF_TOKEN")
+	h.token = strings.TrimSpace(token) // a line break of the file that it came from is in no header
 	return h
 }
 

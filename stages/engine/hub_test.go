@@ -146,7 +146,7 @@ func hubTest(t *testing.T, files map[string]string) (*sourceResolver, *hubServer
 	server.cdn = httptest.NewServer(http.HandlerFunc(server.serveWeights))
 	t.Cleanup(server.cdn.Close)
 	urls := &urlCache{store: store, dir: t.TempDir(), client: listener.Client(), stall: time.Minute, pause: time.Millisecond}
-	environment := map[string]string{"HF_ENDPOINT": listener.URL + "/", "HF_TOKEN": someToken}
+	environment := map[string]string{"HF_ENDPOINT": listener.URL + "/", "HF_TOKEN": someToken + "\n"} // as of a file
 	return &sourceResolver{store: store, hasher: store.Files(), urls: urls, hub: newHub(urls, func(name string) (string, bool) {
 		value, ok := environment[name]
 		return value, ok
