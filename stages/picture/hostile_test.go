@@ -54,11 +54,14 @@ func (zeroReader) Read(p []byte) (int, error) {
 func patched(tb testing.TB, name, mark string, after int, with string) []byte {
 	tb.Helper()
 	data := sample(tb, name)
-	at := bytes.Index(data, []byte(mark))
-	if at < 0 {
+	if !bytes.Contains(data, []byte(mark)) {
 		tb.Fatalf("%s has no %q", name, mark)
 	}
-	copy(data[at+after:], with)
+	return patchedBytes(data, mark, after, with)
+}
+
+func patchedBytes(data []byte, mark string, after int, with string) []byte {
+	copy(data[bytes.Index(data, []byte(mark))+after:], with)
 	return data
 }
 
@@ -105,6 +108,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"JPEG of a rare process", patched(t, "420.jpg", "\xff\xc0", 1, "\xc3"), ErrFormat},
 		{"JPEG with two frames", repeated(t, "420.jpg", "\xff\xc0", 2), ErrFormat},
 		{"JPEG with endless scans", repeated(t, "progressive.jpg", "\xff\xda", maxScans+1), ErrTooLarge},
+		{"JPEG with many scans of many pixels", patchedBytes(repeated(t, "progressive.jpg", "\xff\xda", 20), "\xff\xc2", 5, "\x1f\xff\x1f\xff"), ErrTooLarge},
 		{"JPEG that begins again", append([]byte("\xff\xd8"), sample(t, "420.jpg")...), ErrFormat},
 		{"JPEG without a scan", []byte("\xff\xd8\xff\xd9"), ErrFormat},
 		{"JPEG with a segment of length 1", []byte("\xff\xd8\xff\xe0\x00\x01\xff\xd9"), ErrFormat},

@@ -34,6 +34,10 @@ const (
 // takes hours. Encoders write about ten; cjpeg accepts scripts of up to 100.
 const maxScans = 100
 
+// maxScanned bounds the pixels that all passes go over together: of the largest
+// pictures there may be 16, of those of ten megapixels a hundred.
+const maxScanned = 16 * defaultPixels
+
 // A jpegFile is a JPEG picture that was walked.
 type jpegFile struct {
 	data          []byte
@@ -152,6 +156,9 @@ func (f *jpegFile) scan() error {
 	}
 	if f.scans++; f.scans > maxScans {
 		return fmt.Errorf("%w: a JPEG of more than %d scans", ErrTooLarge, maxScans)
+	}
+	if pixels := int64(f.width) * int64(f.height); f.scans > 1 && int64(f.scans)*pixels > maxScanned {
+		return fmt.Errorf("%w: a JPEG of %d scans and more over %d×%d pixels", ErrTooLarge, f.scans, f.width, f.height)
 	}
 	return nil
 }
