@@ -139,11 +139,11 @@ func (e *pictureExport) export(ctx context.Context, data []byte, name string) (u
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	decoded, err := e.decoder.Decode(data, picture.Limits{})
-	if err != nil {
-		return err, nil
-	}
-	return nil, writePNG(filepath.Join(e.dir, name), decoded)
+	undecoded = e.decoder.Use(data, picture.Limits{}, func(decoded picture.RGB) error {
+		failed = writePNG(filepath.Join(e.dir, name), decoded)
+		return nil
+	})
+	return undecoded, failed
 }
 
 // eachRow hands out the rows that have a picture with the names of their files.

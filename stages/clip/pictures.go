@@ -102,11 +102,9 @@ func (p *pipeline) leave(ctx context.Context, b *batch) {
 
 // decode makes a picture's pixels. An error is the picture's fault.
 func (p *pipeline) decode(pixels []float32, data []byte) error {
-	rgb, err := p.stage.decoder.Decode(data, picture.Limits{})
-	if err != nil {
-		return err
-	}
-	return p.model.preprocess.Pixels(pixels, rgb.Pix, rgb.Width, rgb.Height)
+	return p.stage.decoder.Use(data, picture.Limits{}, func(rgb picture.RGB) error {
+		return p.model.preprocess.Pixels(pixels, rgb.Pix, rgb.Width, rgb.Height)
+	})
 }
 
 // maxTold bounds how many pictures are logged one by one.

@@ -182,12 +182,14 @@ func (h *Hashed) eachPicture(ctx context.Context, do func(imageBytes)) error {
 }
 
 func (h *Hashed) picture(decoder *picture.Decoder, data []byte) ([]float32, error) {
-	decoded, err := decoder.Decode(data, picture.Limits{})
+	a := newAccumulator(int(h.Width))
+	err := decoder.Use(data, picture.Limits{}, func(decoded picture.RGB) error {
+		hashPicture(a, decoded)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	a := newAccumulator(int(h.Width))
-	hashPicture(a, decoded)
 	vector, _ := a.normalised()
 	return vector, nil
 }

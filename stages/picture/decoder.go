@@ -1,10 +1,13 @@
 package picture
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"strings"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // Choices of [Open].
@@ -26,7 +29,12 @@ const (
 type Decoder struct {
 	jpeg codec[*jpegFile]
 	webp codec[*webpFile]
+	room *semaphore.Weighted // pixels of the pictures in use, see Use
 }
+
+// roomPixels are those of all pictures in use at once: two of the largest that
+// are decoded by default, which take 1.4 GiB in the worst case.
+const roomPixels = 2 * defaultPixels
 
 // A codec decodes one format.
 type codec[F file] struct {
@@ -50,12 +58,12 @@ func goWebP(missing error) codec[*webpFile] {
 func Open(choice string) (*Decoder, error) {
 	switch choice {
 	case Go:
-		return &Decoder{jpeg: goJPEG(nil), webp: goWebP(nil)}, nil
+		return &Decoder{jpeg: goJPEG(nil), webp: goWebP(nil), room: newRoom()}, nil
 	case Auto, Native:
 	default:
 		return nil, fmt.Errorf("decoder %q: must be %s, %s or %s", choice, Auto, Native, Go)
 	}
-	d := &Decoder{}
+	d := &Decoder{room: newRoom()}
 	if lib, err := loadTurboJPEG(); err == nil {
 		d.jpeg = codec[*jpegFile]{name: turboJPEGName, version: lib.version, decode: lib.decode}
 	} else {
@@ -71,6 +79,8 @@ func Open(choice string) (*Decoder, error) {
 	}
 	return d, nil
 }
+
+func newRoom() *semaphore.Weighted { return semaphore.NewWeighted(roomPixels) }
 
 // NameOf is the name of the decoder that Open gives for a choice: for the keys of
 // results. Native is named also where its libraries are not there, as a result
@@ -121,11 +131,39 @@ func (d *Decoder) Missing() error {
 // Pictures that are cut short within their coded pixels, which the file's
 // structure does not show, are an error for some formats and decoders, and grey
 // at the end for libjpeg-turbo, as for PIL.
-func (d *Decoder) Decode(data []byte, limits Limits) (picture RGB, err error) {
+func (d *Decoder) Decode(data []byte, limits Limits) (RGB, error) {
 	f, err := walk(data, limits)
 	if err != nil {
 		return RGB{}, err
 	}
+	return d.decode(f)
+}
+
+// Use decodes a picture as [Decoder.Decode] does and hands it to use, which does
+// not keep it. However many goroutines do so, the pictures in use at once have no
+// more pixels than two of the largest: a few kilobytes can be a picture of half a
+// gigabyte, and one for each core of a large machine would be too many. The error
+// is that of decoding, or of use.
+func (d *Decoder) Use(data []byte, limits Limits, use func(RGB) error) error {
+	f, err := walk(data, limits)
+	if err != nil {
+		return err
+	}
+	info := f.info()
+	pixels := min(int64(info.Width)*int64(info.Height), roomPixels)
+	if err := d.room.Acquire(context.Background(), pixels); err != nil { // others are done in moments
+		return err
+	}
+	defer d.room.Release(pixels)
+	picture, err := d.decode(f)
+	if err != nil {
+		return err
+	}
+	return use(picture)
+}
+
+// decode decodes what was walked.
+func (d *Decoder) decode(f file) (picture RGB, err error) {
 	// A mistake in a decoder must cost one picture, not the run.
 	defer func() {
 		if mistake := recover(); mistake != nil {

@@ -12,7 +12,9 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // pngOf is a PNG of chunks, written as name and body in turn.
@@ -334,4 +336,47 @@ func FuzzDecode(f *testing.F) {
 			survive(t, d, mended(bytes.Clone(data)), Limits{Pixels: 1 << 14})
 		}
 	})
+}
+
+// Of pictures that take the room there is few are in use at once, however many
+// goroutines there are.
+func TestPicturesInUseAreBounded(t *testing.T) {
+	d, err := Open(Go)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.room.Acquire(t.Context(), roomPixels-2*37*29); err != nil { // it is left for two
+		t.Fatal(err)
+	}
+	var running, most atomic.Int32
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			err := d.Use(sample(t, "rgb8.png"), Limits{}, func(p RGB) error {
+				defer running.Add(-1)
+				if now := running.Add(1); now > most.Load() {
+					most.Store(now)
+				}
+				time.Sleep(2 * time.Millisecond)
+				if p.Width != 37 || len(p.Pix) != 3*37*29 {
+					return fmt.Errorf("%d×%d pixels", p.Width, p.Height)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if most.Load() > 2 || running.Load() != 0 {
+		t.Errorf("%d pictures were in use at once, and there is room for 2", most.Load())
+	}
+	if err := d.Use([]byte("<html>"), Limits{}, nil); !errors.Is(err, ErrFormat) {
+		t.Errorf("a page: %v", err)
+	}
+	d.room.Release(roomPixels - 2*37*29)
+	if !d.room.TryAcquire(roomPixels) {
+		t.Error("room is taken when nothing is in use")
+	}
 }
