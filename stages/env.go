@@ -20,7 +20,6 @@ type Env struct {
 	Scratch string            // an empty directory, gone afterwards
 	Resume  string            // a directory that outlives a killed attempt at the same key; empty when there is none
 	Torch   gotorch.Options   // where to find libtorch
-	Offline bool              // the stage must ask nothing of the network
 	Log     zerolog.Logger    // kept with the run
 	// Offline says that nobody may be asked who is not on this machine: what is at
 	// hand serves, or the stage fails with an error that names --offline.

@@ -68,7 +68,6 @@ func (t *task) environment(x *execution) *stages.Env {
 		Torch:     config.Torch,
 		Offline:   config.Offline,
 		Console:   lossy{x.log},
-		Offline:   config.Offline,
 		LookupEnv: config.LookupEnv,
 		Log: zerolog.New(zerolog.MultiLevelWriter(x.console(), eventWriter(func(level, message string, fields map[string]any) {
 			emit(dag.Event{Type: dag.StageLog, Level: level, Message: message, Fields: fields})

@@ -140,6 +140,7 @@ func TestTooManyFailures(t *testing.T) {
 	}{
 		{0.5, items, ""},
 		{0.49, items, "2 of 4 pictures failed, and max_failed = 0.49 allows 1: 2 not found; for example " + s.URL},
+		{0.49, items, "; 2 of them are not asked for again but with retry_failed = \"all\""},
 		{1, items[1:2], "all 1 pictures failed: 1 not found"},
 		{0, items[:1], ""},
 		{0, items[4:], ""},
@@ -151,38 +152,6 @@ func TestTooManyFailures(t *testing.T) {
 		if got := fmt.Sprint(err); test.want == "" && err != nil || !strings.Contains(got, test.want) {
 			t.Errorf("max_failed = %g of %d items: %v, want %q", test.maxFailed, len(test.items), err, test.want)
 		}
-	}
-}
-
-// Offline a table serves whose pictures are known, with the failures that are,
-// and no other.
-func TestOffline(t *testing.T) {
-	s := newSite(t)
-	s.serves("/good.png", aPNG(1))
-	s.mux.HandleFunc("/busy.png", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
-	items := []itemURL{{"good", s.URL + "/good.png"}, {"busy", s.URL + "/busy.png"}}
-	env := stagetest.Env(t)
-	offline := func(items ...itemURL) ([]tables.Image, error) {
-		d := newDownload()
-		d.AllowPrivate, d.Revalidate.Value = true, true
-		return tryDownload(t, d, env, items...)
-	}
-	want, err := offline(items...)
-	asked := s.total()
-	if err != nil || asked == 0 {
-		t.Fatal(asked, err)
-	}
-	env.Offline = true
-	got, err := offline(items...)
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("%v (-online +offline):\n%s", err, diff)
-	}
-	_, err = offline(append(items, itemURL{"new", s.URL + "/new.png"})...)
-	if want := "1 pictures are not at hand and --offline forbids asking for them; for example " + s.URL + "/new.png"; fmt.Sprint(err) != want {
-		t.Errorf("%v, want %s", err, want)
-	}
-	if s.total() != asked {
-		t.Errorf("%d requests offline", s.total()-asked)
 	}
 }
 

@@ -34,6 +34,7 @@ const (
 	notAPicture     cause = "not_a_picture"
 	damaged         cause = "damaged"
 	hostGivenUp     cause = "host_given_up"
+	proxyFailed     cause = "proxy"
 	fileRefused     cause = "refused_file"
 	unreadable      cause = "unreadable_file"
 	lost            cause = "lost"
@@ -73,6 +74,8 @@ func byStatus(response *http.Response, now time.Time) *failure {
 		f.cause = notFound
 	case code == http.StatusTooManyRequests:
 		f.cause, f.transient = tooManyRequests, true
+	case code == http.StatusProxyAuthRequired:
+		return passing(proxyFailed, "the proxy wants to know who asks: HTTP_PROXY and HTTPS_PROXY may have a user and a password")
 	case code == http.StatusRequestTimeout, code == http.StatusTooEarly:
 		f.cause, f.transient = timedOut, true
 	case code >= 500:
@@ -107,6 +110,7 @@ func byError(err error) *failure {
 // failureOf says in stable words what the network reports.
 func failureOf(err error) *failure {
 	var (
+		operation   *net.OpError
 		address     *refusedAddress
 		dns         *net.DNSError
 		certificate *tls.CertificateVerificationError
@@ -116,6 +120,8 @@ func failureOf(err error) *failure {
 		errno       syscall.Errno
 	)
 	switch {
+	case errors.As(err, &operation) && operation.Op == "proxyconnect":
+		return passing(proxyFailed, "the proxy that HTTP_PROXY or HTTPS_PROXY names cannot be reached")
 	case errors.As(err, &address):
 		return &failure{cause: refused, text: address.Error(), limits: true}
 	case errors.As(err, &dns):

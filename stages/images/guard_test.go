@@ -173,7 +173,8 @@ func TestRebinding(t *testing.T) {
 }
 
 // nameServer is a resolver for which every name has the first address when it is
-// asked for the first time, then the second, and so on.
+// asked for the first time, then the second, and so on; without addresses there
+// is no name.
 func nameServer(t *testing.T, addresses ...[4]byte) *net.Resolver {
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -194,7 +195,9 @@ func nameServer(t *testing.T, addresses ...[4]byte) *net.Resolver {
 				continue
 			}
 			reply := dnsmessage.Message{Header: dnsmessage.Header{ID: query.ID, Response: true}, Questions: query.Questions}
-			if query.Questions[0].Type == dnsmessage.TypeA {
+			if len(addresses) == 0 {
+				reply.RCode = dnsmessage.RCodeNameError
+			} else if query.Questions[0].Type == dnsmessage.TypeA {
 				reply.Answers = []dnsmessage.Resource{{
 					Header: dnsmessage.ResourceHeader{Name: query.Questions[0].Name, Class: dnsmessage.ClassINET},
 					Body:   &dnsmessage.AResource{A: addresses[min(asked, len(addresses)-1)]},

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-
-	"github.com/prismflow/prismflow/stages"
 )
 
 // A target is a URL of a picture. When the plan is carried out it has a failure,
@@ -86,14 +84,8 @@ func (r *run) makePlan(ctx context.Context) error {
 	}
 	r.env.Log.Info().Msg(r.plan.String())
 	r.tally = newTally(r.env, r.plan, r.MaxFailed)
-	if n := len(r.plan.ask); n > 0 && r.offline() {
-		return fmt.Errorf("%d pictures are not at hand and --offline forbids asking for them; for example %s", n, stages.PublicURL(r.plan.ask[0].url))
-	}
 	return nil
 }
-
-// offline says whether no server may be asked. A site is one of this process.
-func (r *run) offline() bool { return r.env.Offline && len(r.Site.Files()) == 0 }
 
 func (r *run) planItem(item itemURL) error {
 	p := r.plan
@@ -148,13 +140,9 @@ func (r *run) target(text string) (*target, error) {
 	return t, nil
 }
 
-// restrain drops a request that must not be made: one that would only confirm
-// what is known, when offline; and one to an address that is seen to be private,
-// which need not wait for its turn to be refused.
+// restrain drops a request to an address that is seen to be private, which need
+// not wait for its turn to be refused.
 func (r *run) restrain(t *target) {
-	if (t.need == retry || t.need == revalidate) && r.offline() {
-		t.need = reuse
-	}
 	if t.need == fetch || t.need == retry {
 		if err := r.guard().checkURL(t.at); err != nil {
 			t.need, t.failure = giveUp, byError(err)

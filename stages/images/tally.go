@@ -173,12 +173,21 @@ func (t *tally) check() error {
 	failed := t.failed.total()
 	switch {
 	case failed > t.most:
-		return fmt.Errorf("%d of %d pictures failed, and max_failed = %g allows %d: %s; for example %s",
-			failed, t.total, t.share, t.most, t.failed, t.examples[t.failed.causes()[0]])
+		return fmt.Errorf("%d of %d pictures failed, and max_failed = %g allows %d: %s; for example %s%s",
+			failed, t.total, t.share, t.most, t.failed, t.examples[t.failed.causes()[0]], t.remedy())
 	case failed > 0 && failed == t.total:
-		return fmt.Errorf("all %d pictures failed: %s; for example %s", failed, t.failed, t.examples[t.failed.causes()[0]])
+		return fmt.Errorf("all %d pictures failed: %s; for example %s%s", failed, t.failed, t.examples[t.failed.causes()[0]], t.remedy())
 	}
 	return nil
+}
+
+// remedy says how to have failures asked for again that were taken for lasting,
+// as those are that a network without names or with other certificates made.
+func (t *tally) remedy() string {
+	if lasting := t.failed.total() - t.passing.total(); lasting > 0 {
+		return fmt.Sprintf("; %d of them are not asked for again but with retry_failed = %q", lasting, "all")
+	}
+	return ""
 }
 
 // report gives the numbers that are kept with the result, by which whoever runs

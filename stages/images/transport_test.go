@@ -1,6 +1,7 @@
 package images
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -10,9 +11,12 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/prismflow/prismflow/stages/stagetest"
 )
@@ -54,6 +58,36 @@ func TestProxy(t *testing.T) {
 	}
 	if len(asked) != 1 || asked[0] != "http://pictures.example/a.png" {
 		t.Errorf("the proxy was asked for %v", asked)
+	}
+}
+
+// What a proxy does wrong says nothing of a picture, and passes when the proxy is
+// put right.
+func TestProxyThatFails(t *testing.T) {
+	refusing := newSite(t)
+	refusing.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusProxyAuthRequired) })
+	for proxy, want := range map[string]string{
+		refusing.URL:                         "the proxy wants to know who asks: HTTP_PROXY and HTTPS_PROXY may have a user and a password",
+		"http://me:secret@nowhere.invalid:1": "the proxy that HTTP_PROXY or HTTPS_PROXY names cannot be reached",
+	} {
+		d := newDownload()
+		d.MaxAttempts.Value = 1
+		d.world.resolver = nameServer(t)
+		env := stagetest.Env(t)
+		var log bytes.Buffer
+		env.Log = zerolog.New(&log)
+		env.LookupEnv = func(name string) (string, bool) { return proxy, name == "http_proxy" }
+		_, err := tryDownload(t, d, env, itemURL{"a", "http://pictures.example/a.png"})
+		if err == nil || !strings.HasSuffix(err.Error(), ": "+want) || strings.Contains(log.String(), "secret") {
+			t.Errorf("%v, want %s; log %s", err, want, log.String())
+		}
+		memo, err := env.Memo(t.Context(), shelfScope(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if known, ok, err := (shelf{memo}).record("http://pictures.example/a.png"); !ok || err != nil || !known.Transient {
+			t.Errorf("remembered as %+v (%v, %v)", known, ok, err)
+		}
 	}
 }
 
