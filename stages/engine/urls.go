@@ -190,7 +190,12 @@ func (c *urlCache) atHand(ctx context.Context, f remoteFile) (stages.File, urlRe
 }
 
 // downloadAttempts bounds how often a transfer that breaks off is taken up again.
-const downloadAttempts = 4
+// One that came headway further than any before it begins the count anew: of
+// gigabytes over a bad line every part is worth having.
+const (
+	downloadAttempts = 4
+	headway          = 1 << 20 // bytes
+)
 
 // download fetches the file into the store. A transfer that breaks off goes on
 // where it stopped, if the server says that it still has the same bytes.
@@ -204,10 +209,13 @@ func (c *urlCache) download(ctx context.Context, f remoteFile, known urlRecord, 
 		client: c.clientFor(f), stall: c.stall, url: f.url, token: f.token, limit: f.limit,
 		path: filepath.Join(dir, "body"), known: known, progress: progress,
 	}
-	for attempt := 1; ; attempt++ {
+	for attempt, reached := 1, int64(0); ; attempt++ {
 		retry, err := t.attempt(ctx)
 		if err == nil {
 			break
+		}
+		if t.size >= reached+headway {
+			attempt, reached = 1, t.size
 		}
 		if !retry || attempt == downloadAttempts || ctx.Err() != nil {
 			return "", err

@@ -120,6 +120,23 @@ func TestBrokenTransferGoesOn(t *testing.T) {
 	}
 }
 
+// A line that breaks again and again is enough for a large file, as long as it
+// carries something, and not for one that never gets further.
+func TestTransferThatMakesHeadway(t *testing.T) {
+	server := &fileServer{content: strings.Repeat("0123456789abcdef", 10*headway/16), cut: headway * 3 / 2}
+	server.breaks.Store(6)
+	c, url := urlTest(t, server)
+	if got := fetch(t, c, url, ""); got != server.content {
+		t.Errorf("got %d bytes, want %d", len(got), len(server.content))
+	}
+	server = &fileServer{content: server.content, cut: headway / 8}
+	server.breaks.Store(1000)
+	c, url = urlTest(t, server)
+	if _, err := c.file(context.Background(), url, "", nil); err == nil || server.requests.Load() != downloadAttempts {
+		t.Errorf("%d attempts, which got nowhere, and then %v", server.requests.Load(), err)
+	}
+}
+
 func TestPinnedURL(t *testing.T) {
 	server := &fileServer{content: "pinned"}
 	c, url := urlTest(t, server)
