@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/rs/zerolog"
 
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/stagetest"
@@ -181,6 +182,8 @@ func TestRevalidationThatFails(t *testing.T) {
 	})
 	s.serves("/b.png", aPNG(2))
 	env := stagetest.Env(t)
+	var log bytes.Buffer
+	env.Log = zerolog.New(&log)
 	for _, step := range []struct {
 		status int
 		want   string
@@ -192,6 +195,11 @@ func TestRevalidationThatFails(t *testing.T) {
 		if rows[0].Error != step.want || (len(rows[0].Bytes) == 0) != (step.want != "") {
 			t.Errorf("a server that answers %d: %q", step.status, rows[0].Error)
 		}
+		const kept = "1 of 2 URLs could not be asked: what is known of them stays"
+		if told := strings.Contains(log.String(), kept); told != (step.status == 503) {
+			t.Errorf("a server that answers %d: %s", step.status, log.String())
+		}
+		log.Reset()
 		if reason := env.IncompleteReason(); reason != "" {
 			t.Errorf("a server that answers %d makes a complete result incomplete: %s", step.status, reason)
 		}

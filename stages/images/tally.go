@@ -201,6 +201,9 @@ func (t *tally) report(p *plan) {
 		}
 		t.env.Log.Warn().Msgf("pictures failed, for example %s", strings.Join(examples, "; "))
 	}
+	if t.unreachable > 0 {
+		t.env.Log.Warn().Msgf("%d of %d URLs could not be asked: what is known of them stays", t.unreachable, t.asked)
+	}
 	count := func(name string, n int) { t.env.Count(name, float64(n)) }
 	count("items", p.items)
 	count("pictures", t.pictures)
