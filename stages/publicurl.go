@@ -10,8 +10,11 @@ import (
 // people see and what is recorded.
 func PublicURL(text string) string {
 	u, err := url.Parse(text)
-	if err != nil {
+	if err != nil || u.Opaque != "" { // http:me:secret@host has one
 		scheme, _, _ := strings.Cut(text, ":")
+		if strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz") != "" {
+			return "…"
+		}
 		return scheme + "://…"
 	}
 	if u.User != nil {
