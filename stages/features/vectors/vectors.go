@@ -26,6 +26,7 @@ import (
 	"os"
 	"unicode/utf8"
 
+	"github.com/prismflow/prismflow/artifacts/table/foreign"
 	"github.com/prismflow/prismflow/artifacts/table/lists"
 )
 
@@ -86,7 +87,7 @@ func open(file *os.File, o Options) (*File, error) {
 	switch head = head[:n]; {
 	case bytes.HasPrefix(head, []byte(npyMagic)):
 		return openNPY(file, info.Size())
-	case bytes.HasPrefix(head, []byte(lists.ParquetMagic)), bytes.HasPrefix(head, []byte(lists.ArrowMagic)):
+	case bytes.HasPrefix(head, []byte(foreign.ParquetMagic)), bytes.HasPrefix(head, []byte(foreign.ArrowMagic)):
 		return openTable(file, o)
 	case len(head) == 9 && head[8] == '{':
 		return openSafetensors(file, info.Size(), o.Tensor)

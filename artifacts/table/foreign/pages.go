@@ -1,12 +1,10 @@
-package lists
+package foreign
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"math/bits"
-	"strconv"
 
 	"github.com/apache/arrow/go/v17/parquet"
 	"github.com/apache/arrow/go/v17/parquet/file"
@@ -21,7 +19,7 @@ import (
 type cells[T any] struct {
 	about *schema.Column
 	pages file.PageReader
-	plain func(data []byte, n int) ([]T, error) // decodes n values of encoding PLAIN
+	plain plain[T]
 
 	dictionary []T
 	reps, defs []byte // levels of the page; nil where all are as large as possible
@@ -37,7 +35,7 @@ type cell[T any] struct {
 	null  bool // there is an element, and it is null
 }
 
-func newCells[T any](about *schema.Column, pages file.PageReader, plain func([]byte, int) ([]T, error)) *cells[T] {
+func newCells[T any](about *schema.Column, pages file.PageReader, plain plain[T]) *cells[T] {
 	return &cells[T]{about: about, pages: pages, plain: plain}
 }
 
@@ -144,7 +142,7 @@ func (c *cells[T]) decodeValues(data []byte, n int, encoding parquet.Encoding) (
 	case parquet.Encodings.RLEDict, parquet.Encodings.PlainDict:
 		return c.lookUp(data, n)
 	case byteStreamSplit:
-		width := elementSize(c.about.PhysicalType())
+		width := width(c.about)
 		if width == 0 || len(data) != n*width {
 			return nil, broken("a page of %d bytes, split by the bytes of %d values", len(data), n)
 		}
@@ -286,71 +284,4 @@ func packedRun(data []byte, width uint, length uint64, n int, run func(uint32, i
 		return len(data), numbers, nil // the last run may be shorter than it says
 	}
 	return int(length) * int(width), numbers, nil
-}
-
-func elementSize(t parquet.Type) int {
-	switch t {
-	case parquet.Types.Float, parquet.Types.Int32:
-		return 4
-	case parquet.Types.Double, parquet.Types.Int64:
-		return 8
-	}
-	return 0
-}
-
-// plainFloats decodes plain values of FLOAT or DOUBLE.
-func plainFloats(t parquet.Type) func([]byte, int) ([]float64, error) {
-	size := elementSize(t)
-	return func(data []byte, n int) ([]float64, error) {
-		if len(data) < n*size {
-			return nil, errShort
-		}
-		values := make([]float64, n)
-		for i := range values {
-			if size == 4 {
-				values[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(data[i*size:])))
-			} else {
-				values[i] = math.Float64frombits(binary.LittleEndian.Uint64(data[i*size:]))
-			}
-		}
-		return values, nil
-	}
-}
-
-// plainKeys decodes plain values of BYTE_ARRAY, INT32 or INT64 as text.
-func plainKeys(t parquet.Type) func([]byte, int) ([]string, error) {
-	if t == parquet.Types.ByteArray {
-		return plainTexts
-	}
-	size := elementSize(t)
-	return func(data []byte, n int) ([]string, error) {
-		if len(data) < n*size {
-			return nil, errShort
-		}
-		texts := make([]string, n)
-		for i := range texts {
-			number := int64(int32(binary.LittleEndian.Uint32(data[i*size:])))
-			if size == 8 {
-				number = int64(binary.LittleEndian.Uint64(data[i*size:]))
-			}
-			texts[i] = strconv.FormatInt(number, 10)
-		}
-		return texts, nil
-	}
-}
-
-// plainTexts decodes texts with their lengths before them.
-func plainTexts(data []byte, n int) ([]string, error) {
-	if len(data)/4 < n {
-		return nil, errShort
-	}
-	texts := make([]string, n)
-	for i := range texts {
-		if len(data) < 4 || uint64(binary.LittleEndian.Uint32(data)) > uint64(len(data)-4) {
-			return nil, errShort
-		}
-		end := 4 + int(binary.LittleEndian.Uint32(data))
-		texts[i], data = string(data[4:end]), data[end:]
-	}
-	return texts, nil
 }
