@@ -109,7 +109,7 @@ func (b *binder) source(f declaredField) (SourceSpec, []Input, bool) {
 	if !isList {
 		items = []any{v.V}
 	}
-	spec := SourceSpec{Param: f.name, SHA256: pin}
+	spec := SourceSpec{Param: f.name, SHA256: pin, Parts: f.parts}
 	if f.tree {
 		spec.Directories, spec.Names = true, NamesBelow
 	}

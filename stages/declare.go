@@ -32,6 +32,7 @@ type validator interface {
 //	default:"…"        makes a parameter optional; lists are written with commas
 //	optional:"true"    an input, source or parameter that may be absent
 //	enum:"a,b" min:"0" max:"1" unit:"seconds"
+//	directory:"parts"   a source that may be a directory of the parts of one table, whose names the stage does not go by
 //	directory:"true"    a source that may be a directory or a HubModel, whose files keep their names below it
 //
 // A field of type Setting is a parameter that is not part of the key. A Source
@@ -89,6 +90,7 @@ type declaredField struct {
 	doc      string
 	optional bool
 	tree     bool  // a source that may be a directory
+	parts    bool  // a source that may be a directory of parts
 	param    Param // of a parameter, setting or source
 }
 
@@ -100,7 +102,7 @@ func declaredFields(t reflect.Type) []declaredField {
 		if !ok {
 			continue
 		}
-		f := declaredField{index: i, name: name, doc: sf.Tag.Get("doc"), optional: sf.Tag.Get("optional") == "true", tree: sf.Tag.Get("directory") == "true"}
+		f := declaredField{index: i, name: name, doc: sf.Tag.Get("doc"), optional: sf.Tag.Get("optional") == "true", tree: sf.Tag.Get("directory") == "true", parts: sf.Tag.Get("directory") == "parts"}
 		if f.doc == "" {
 			panic(fmt.Sprintf("stages: %s.%s has no doc", t, sf.Name))
 		}

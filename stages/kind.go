@@ -128,6 +128,10 @@ type SourceSpec struct {
 	// Directories says that a directory stands for all regular files below it,
 	// and, with NamesBelow, that a HubModel stands for the files of the model.
 	Directories bool
+	// Parts says that a directory stands for the parts of one table: the regular
+	// files below it, but those that have, or are below what has, a name that
+	// begins with _ or ., by which Hadoop's tools mark what is no part.
+	Parts bool
 }
 
 // Names says what a stage sees of the names of its files.

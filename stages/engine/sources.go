@@ -87,7 +87,7 @@ func (r *resolvedSource) addStored(files ...stages.File) {
 }
 
 func (s *sourceResolver) addLocal(ctx context.Context, r *resolvedSource, text, base string, spec stages.SourceSpec) error {
-	paths, err := localPaths(text, base, spec.Directories)
+	paths, err := localPaths(text, base, spec)
 	if err != nil {
 		return err
 	}
@@ -99,21 +99,22 @@ func (s *sourceResolver) addLocal(ctx context.Context, r *resolvedSource, text, 
 		if err != nil {
 			return err
 		}
-		r.files = append(r.files, stages.File{Name: localName(path, text, base, spec.Names), Path: path, Digest: digest})
+		r.files = append(r.files, stages.File{Name: localName(path, text, base, spec), Path: path, Digest: digest})
 		r.stamps = append(r.stamps, stamp)
 	}
 	return nil
 }
 
 // localName is what a file that text names is called.
-func localName(path, text, base string, names stages.Names) string {
+func localName(path, text, base string, spec stages.SourceSpec) string {
 	named := absolute(text, base)
+	below := spec.Names == stages.NamesBelow
 	switch {
-	case names == stages.NamesKept:
+	case spec.Names == stages.NamesKept:
 		return relativeName(path, base)
-	case names == stages.NamesBelow && path != named:
+	case (below || spec.Parts) && path != named:
 		return relativeName(path, named)
-	case names == stages.NamesBelow, path != named:
+	case below, path != named:
 		return filepath.Base(path) // of a glob: what tells its files apart
 	}
 	return text
@@ -138,12 +139,14 @@ func relativeName(path, base string) string {
 
 // localPaths are the files that a path or a glob names, those of a glob or a
 // directory sorted.
-func localPaths(text, base string, directories bool) ([]string, error) {
+func localPaths(text, base string, spec stages.SourceSpec) ([]string, error) {
 	path := absolute(text, base)
 	info, err := os.Stat(path)
 	switch {
-	case err == nil && info.IsDir() && directories:
-		return filesBelow(path)
+	case err == nil && info.IsDir() && spec.Parts:
+		return filesBelow(path, isNoPart)
+	case err == nil && info.IsDir() && spec.Directories:
+		return filesBelow(path, func(string) bool { return false })
 	case err == nil && info.IsDir():
 		return nil, fmt.Errorf("%s is a directory: name a file, or a glob such as %s", text, filepath.Join(text, "*.json.gz"))
 	case err == nil && !info.Mode().IsRegular():
@@ -174,16 +177,26 @@ func localPaths(text, base string, directories bool) ([]string, error) {
 // globEscaper lets the name of a project's directory stand for itself.
 var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
-// filesBelow are all regular files below dir, by path. Symbolic links below it
-// are not followed, so that a directory cannot lead out of itself.
-func filesBelow(dir string) ([]string, error) {
+// isNoPart tells by its name what a directory of the parts of a table holds
+// beside them: _SUCCESS, _delta_log, .part-0.parquet.crc.
+func isNoPart(name string) bool { return strings.HasPrefix(name, "_") || strings.HasPrefix(name, ".") }
+
+// filesBelow are all regular files below dir, by path, but what is to be skipped
+// by its name. Symbolic links below it are not followed, so that a directory
+// cannot lead out of itself.
+func filesBelow(dir string, skip func(name string) bool) ([]string, error) {
 	var paths []string
 	root := dir + string(filepath.Separator) // dir itself may be a link
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Type().IsRegular() {
+		switch {
+		case err != nil:
+			return err
+		case path != root && skip(entry.Name()) && entry.IsDir():
+			return fs.SkipDir
+		case entry.Type().IsRegular() && !skip(entry.Name()):
 			paths = append(paths, path)
 		}
-		return err
+		return nil
 	})
 	if err == nil && len(paths) == 0 {
 		err = fmt.Errorf("%s has no files in it: %w", dir, errMissingInput)
