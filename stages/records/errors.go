@@ -62,8 +62,9 @@ func (e fatalError) Unwrap() error { return e.error }
 // concerns more than one row.
 func Fatal(err error) error { return fatalError{err} }
 
-// column is where in the line an error is, 0 when that cannot be told.
-func column(line []byte, err error) int {
+// Column is where in the line an error of this package is, in bytes from 1, and 0
+// when that cannot be told.
+func Column(line []byte, err error) int {
 	var syntax *syntaxError
 	var field *fieldError
 	switch {

@@ -89,7 +89,7 @@ func (r *Reader) Err() error { return r.err }
 // no more lines may be left out.
 func (r *Reader) reject(err error) error {
 	place := r.Place()
-	if at := column(r.lines.Text(), err); at > 0 {
+	if at := Column(r.lines.Text(), err); at > 0 {
 		place = fmt.Sprintf("%s:%d", place, at)
 	}
 	err = fmt.Errorf("%s: %w%s", place, err, hint(r.lines.Text()))

@@ -119,13 +119,13 @@ func FuzzRecord(f *testing.F) {
 		p := Parser{Python: func(string) bool { return true }}
 		rec, err := p.Parse(line)
 		if err != nil {
-			if at := column(line, err); at < 0 || at > len(line)+1 {
+			if at := Column(line, err); at < 0 || at > len(line)+1 {
 				t.Fatalf("column %d of %d: %v", at, len(line), err)
 			}
 			return
 		}
 		_, err = rec.ID("id")
-		if at := column(line, err); at < 0 || at > len(line) {
+		if at := Column(line, err); at < 0 || at > len(line) {
 			t.Fatalf("column %d of %d: %v", at, len(line), err)
 		}
 		var strict map[string]any

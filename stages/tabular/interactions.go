@@ -5,39 +5,57 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/tables"
 )
 
 const interactionsDoc = `
-Reads CSV files (RFC 4180) with a header each, UTF-8, gzip-compressed or not. Fields
-may be in quotes, with delimiters and line breaks inside. user, item, timestamp and
-rating name the columns; others are not looked at, and files may have their columns in
-any order. Every record becomes a row, in the order of the files; its row number is
-the record's, from 1 through all files, headers not counted. A source without a rating
-column has ratings of 1.
+Reads tables of any of these formats, which auto tells apart by what is in each file:
+  csv       RFC 4180; fields may be in quotes, with delimiters and line breaks inside
+  tsv       the same with tabs; quotes = false where they are characters like others
+  jsonl     one JSON object a line; a field that is null or missing is an empty value
+  parquet   and
+  arrow     as other programs write them: text, whole and decimal numbers, floating-
+            point numbers where numbers are wanted, dates and timestamps of any unit,
+            dictionaries; a null is an empty value
+  recbole   RecBole's atomic files (.inter, .item): tabs, a header such as
+            user_id:token; columns are named with or without what follows the colon
+Text is UTF-8 (encoding = "latin1" says otherwise), gzip-compressed or not. Files
+without a header have their columns named by columns, all of them; a delimiter may be
+several characters, as in MovieLens's ratings.dat: "::". A directory stands for the
+files below it, sorted by path, but those whose names begin with _ or a point; a glob
+for its files, sorted.
 
-time_format says how times are written:
+user, item, timestamp and rating name the columns; others are not looked at, and files
+may have their columns in any order. Every record becomes a row, in the order of the
+files; its row number is the record's, from 1 through all files, headers and blank
+lines not counted. The same records are the same rows in every format. A source
+without a rating column has ratings of 1.
+
+time_format says how times are written as text or numbers:
   "seconds"        since 1970, decimals are dropped
-  "milliseconds"   since 1970, rounded down to seconds
+  "milliseconds", "microseconds", "nanoseconds"
+                   since 1970, rounded down to seconds
   "rfc3339"        2014-07-23T12:30:00Z, 2014-07-23T14:30:00.5+02:00
   a pattern        of YYYY, MM, DD and, where there are any, hh, mm, ss, in UTC, such as
                    "YYYY-MM-DD hh:mm:ss" or "DD.MM.YYYY"
-Of times in the same second the row number decides which is first, so that a log that
-is sorted by finer times keeps its order.
+A column of timestamps or dates, of Parquet or Arrow, says so itself; without a zone it
+counts as UTC. Of times in the same second the row number decides which is first, so
+that a log that is sorted by finer times keeps its order.
 
 An empty id, a number or a time that is none, a time before 1970, one that is in
-another unit, bytes that are not UTF-8, a field of more than 1 MiB, and more or fewer
-fields than the header has are errors with file, line and column (columns of text, in
-bytes). max_bad_rows allows some to be left out; they are counted and logged. A missing
-column, a record of more than 16 MiB, a misplaced quotation mark and a truncated gzip
+another unit, bytes that are not UTF-8, a field of more than 1 MiB, a line that is no
+JSON object, and more or fewer fields than the header has are errors with file, line and
+column (in bytes), or file and row. max_bad_rows allows some to be left out; they are
+counted and logged. A missing column or one of another type, a record of more than
+16 MiB, a misplaced quotation mark, a truncated gzip file and a broken Parquet or Arrow
 file are always errors, since nobody knows how many rows they concern.
 
 Ratings of at least 4, say, are what corpus keeps with min_rating = 4.
 
-Memory is bounded by the distinct users and items, not by the file.
+Memory is bounded by the distinct users and items, not by the files, but for a page or
+record batch of each column.
 `
 
 const interactionsExample = `
@@ -51,38 +69,38 @@ rating = "rating"
 
 // Interactions is the stage kind tabular.interactions.
 type Interactions struct {
-	Source     stages.Source `stage:"source" doc:"CSV files with a header, gzip-compressed or not"`
-	Delimiter  string        `stage:"delimiter" default:"," doc:"the character between fields, such as \"\\t\""`
+	Source     stages.Source `stage:"source" directory:"parts" doc:"files, or a directory of the parts of one table; text may be gzip-compressed"`
+	Format     string        `stage:"format" default:"auto" enum:"auto,csv,tsv,jsonl,parquet,arrow,recbole" doc:"how the files are written; auto: told by what is in each"`
+	Delimiter  string        `stage:"delimiter" optional:"true" doc:"what stands between fields of text, such as \";\" or \"::\"; a comma or, in tsv and recbole, a tab when left out"`
+	Quotes     bool          `stage:"quotes" default:"true" doc:"whether fields of text may be in quotation marks; false: those are characters like others, as they always are in recbole and beside a delimiter of several characters"`
+	Encoding   string        `stage:"encoding" default:"utf-8" enum:"utf-8,latin1" doc:"of delimited text"`
+	Columns    []string      `stage:"columns" optional:"true" doc:"names of all columns, for delimited text without a header"`
 	User       string        `stage:"user" default:"user" doc:"column of external user ids"`
 	Item       string        `stage:"item" default:"item" doc:"column of external item ids"`
 	Timestamp  string        `stage:"timestamp" default:"timestamp" doc:"column of times"`
 	Rating     string        `stage:"rating" optional:"true" doc:"column of ratings; all are 1 when absent"`
-	TimeFormat string        `stage:"time_format" default:"seconds" doc:"how times are written: seconds or milliseconds (since 1970), rfc3339, or a pattern such as YYYY-MM-DD hh:mm:ss"`
+	TimeFormat string        `stage:"time_format" default:"seconds" doc:"how times are written: seconds, milliseconds, microseconds or nanoseconds (since 1970), rfc3339, or a pattern such as YYYY-MM-DD hh:mm:ss"`
 	MaxBadRows int64         `stage:"max_bad_rows" default:"0" min:"0" unit:"rows" doc:"how many malformed rows may be left out, of all files together"`
 
 	Interactions stages.Out[tables.Interaction] `stage:"interactions" doc:"one row for each record, in the order of the source"`
 }
 
-// Validate checks the delimiter, the time format and that columns have names.
+// form is how the source is written.
+func (s *Interactions) form() form {
+	return form{format: s.Format, delimiter: s.Delimiter, quotes: s.Quotes, encoding: s.Encoding, header: s.Columns}
+}
+
+// Validate checks the form, the time format and that columns have names.
 func (s *Interactions) Validate() []stages.Problem {
-	problems := append(badDelimiter(s.Delimiter), unnamed(
-		column{"user", s.User}, column{"item", s.Item}, column{"timestamp", s.Timestamp})...)
+	problems := append(s.form().problems(), unnamed(s.columns()[:ratingColumn])...)
 	if _, err := newClock(s.TimeFormat); err != nil {
 		problems = append(problems, stages.Problem{Param: "time_format", Message: err.Error()})
 	}
 	return problems
 }
 
-func badDelimiter(delimiter string) []stages.Problem {
-	r, size := utf8.DecodeRuneInString(delimiter)
-	if size == len(delimiter) && r != utf8.RuneError && !strings.ContainsRune("\"\r\n", r) {
-		return nil
-	}
-	return []stages.Problem{{Param: "delimiter", Message: "must be one character, and no quotation mark or line break, not " + strconv.Quote(delimiter)}}
-}
-
 // unnamed are problems of the columns that need a name and have none.
-func unnamed(columns ...column) []stages.Problem {
+func unnamed(columns []column) []stages.Problem {
 	var problems []stages.Problem
 	for _, c := range columns {
 		if c.name == "" {
@@ -92,13 +110,22 @@ func unnamed(columns ...column) []stages.Problem {
 	return problems
 }
 
-// The columns of interactions, in the order in which openTable gets them.
+// The columns of interactions, in the order of columns.
 const (
 	userColumn = iota
 	itemColumn
 	timestampColumn
 	ratingColumn
 )
+
+func (s *Interactions) columns() []column {
+	return []column{
+		userColumn:      {"user", s.User, words},
+		itemColumn:      {"item", s.Item, words},
+		timestampColumn: {"timestamp", s.Timestamp, moment},
+		ratingColumn:    {"rating", s.Rating, number},
+	}
+}
 
 // Run reads the source and writes the interactions.
 func (s *Interactions) Run(ctx context.Context, env *stages.Env) error {
@@ -144,9 +171,8 @@ func newInteractionReader(ctx context.Context, env *stages.Env, s *Interactions)
 	if err != nil {
 		return nil, err
 	}
-	table := openTable(ctx, env, s.Source.Files(), s.Delimiter, s.MaxBadRows,
-		column{"user", s.User}, column{"item", s.Item}, column{"timestamp", s.Timestamp}, column{"rating", s.Rating})
-	return &interactionReader{reader: table, clock: clock, users: names{}, items: names{}}, nil
+	rows := openTables(ctx, env, s.Source.Files(), s.form(), s.MaxBadRows, s.columns()...)
+	return &interactionReader{reader: rows, clock: clock, users: names{}, items: names{}}, nil
 }
 
 func (r *interactionReader) parse() error {
@@ -158,9 +184,9 @@ func (r *interactionReader) parse() error {
 	if err != nil {
 		return err
 	}
-	timestamp, err := r.clock(r.text(timestampColumn))
+	timestamp, err := r.time(timestampColumn, r.clock)
 	if err != nil {
-		return r.errorf(timestampColumn, "%w", err)
+		return err
 	}
 	rating, err := r.rating()
 	if err != nil {
@@ -171,7 +197,7 @@ func (r *interactionReader) parse() error {
 }
 
 func (r *interactionReader) rating() (float32, error) {
-	if r.at[ratingColumn] < 0 {
+	if !r.named(ratingColumn) {
 		return 1, nil
 	}
 	text := r.text(ratingColumn)

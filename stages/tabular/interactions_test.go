@@ -53,7 +53,7 @@ func report(env *stages.Env) map[string]float64 {
 
 // plain is the stage with the defaults of its parameters.
 func plain() Interactions {
-	return Interactions{Delimiter: ",", User: "user", Item: "item", Timestamp: "timestamp", TimeFormat: "seconds"}
+	return Interactions{Format: autoFormat, Quotes: true, Encoding: "utf-8", User: "user", Item: "item", Timestamp: "timestamp", TimeFormat: "seconds"}
 }
 
 // interactions runs the stage. File names in an error lose their directories.
@@ -128,7 +128,7 @@ func TestWithoutRatings(t *testing.T) {
 func TestBadInteractions(t *testing.T) {
 	const header = "user,item,rating,timestamp\n"
 	for _, c := range []struct{ text, want string }{
-		{"", "f.csv: the file is empty: a table begins with a header"},
+		{"", "f.csv: the file is empty: a table begins with a header (set format = \"jsonl\" where it is JSON lines)"},
 		{header, "the source holds no interactions: is it the right file?"},
 		{header + "a,b,1,2\n,b,1,2\n", `f.csv:3:1: column "user": empty, where an id should be; correct the file, or allow some such rows with max_bad_rows`},
 		{header + "a,,1,2\n", `f.csv:2:3: column "item": empty, where an id should be;`},
@@ -145,7 +145,7 @@ func TestBadInteractions(t *testing.T) {
 		{header + "a,b \"c\",1,2\n", `f.csv:2:5: bare " in non-quoted-field; in CSV a field with quotation marks is itself in them`},
 		{header + "a,b,1,2\nc,\"d,1,2\ne,f,1,2\n", `f.csv:4:9: extraneous or missing " in quoted-field in the record that begins at line 3;`},
 		{"userid,item,rating,timestamp,x\n", `f.csv:1: no column "user" (did you mean userid?), which user names; the header has userid, item, rating, timestamp, x`},
-		{"user;item;rating;timestamp\n", "the header has user;item;rating;timestamp (is it delimited by ';'? set delimiter)"},
+		{"user;item;rating;timestamp\n", "the header has user;item;rating;timestamp (is it delimited by \";\"? set delimiter)"},
 		{"user,item,item,rating,timestamp\n", `f.csv:1: the header has column "item" twice`},
 		{"\xff\xfeu\x00s\x00", "f.csv:1: the header is not UTF-8 but UTF-16: save the file as UTF-8"},
 		{"us\xe9r,item", "f.csv:1: the header is not UTF-8: save the file as UTF-8"},
@@ -286,14 +286,14 @@ func TestTablesComeBack(t *testing.T) {
 }
 
 func TestInteractionsValidate(t *testing.T) {
-	if problems := new(Interactions).Validate(); len(problems) != 5 {
+	if problems := new(Interactions).Validate(); len(problems) != 4 {
 		t.Errorf("without any parameter: %v", problems)
 	}
 	stage := plain()
 	if problems := stage.Validate(); len(problems) > 0 {
 		t.Errorf("with defaults: %v", problems)
 	}
-	for _, delimiter := range []string{"", ",,", "\"", "\n", "\r", "\xff", "\uFFFD"} {
+	for _, delimiter := range []string{"\"", ",\"", "\n", "\r", "\xff", "\uFFFD"} {
 		stage.Delimiter = delimiter
 		if problems := stage.Validate(); len(problems) != 1 || problems[0].Param != "delimiter" {
 			t.Errorf("delimiter %q: %v", delimiter, problems)

@@ -13,16 +13,19 @@ import (
 )
 
 const itemsDoc = `
-Reads CSV files as tabular.interactions does. item names the column of ids; title,
+Reads files as tabular.interactions does. item names the column of ids; title,
 description, brand, categories, image_url and price name the columns that there are,
-and what is not named stays empty. Texts lose white space at both ends. categories are
-divided by categories_separator. A price is a plain number, and an empty one is null.
+and what is not named stays empty. Texts lose white space at both ends. categories may
+be a list, in JSON, Parquet and Arrow; a text is divided by categories_separator: by "|"
+when that is left out, or by spaces where RecBole's header says token_seq. A price is a
+plain number, and an empty one is null.
 
 image_url_template is for pictures that have an address without a column for it:
 {item} stands for the item's id, percent-encoded.
 
 texts is a second table, of short texts about items such as tags or search words, one
-a row. An item's distinct texts, in the order in which they come, are joined by ", "
+a row. What says how source is written is true of it too (auto tells each file's format
+by itself), but that texts_columns names its columns. An item's distinct texts, in the order in which they come, are joined by ", "
 and stand in the description behind the item's own. Texts of items that source does
 not have are left out and counted.
 
@@ -55,22 +58,27 @@ texts_text         = "tag"
 
 // Items is the stage kind tabular.items.
 type Items struct {
-	Source    stages.Source `stage:"source" doc:"CSV files with a header, gzip-compressed or not"`
-	Delimiter string        `stage:"delimiter" default:"," doc:"the character between fields, such as \"\\t\""`
+	Source    stages.Source `stage:"source" directory:"parts" doc:"files, or a directory of the parts of one table; text may be gzip-compressed"`
+	Format    string        `stage:"format" default:"auto" enum:"auto,csv,tsv,jsonl,parquet,arrow,recbole" doc:"how the files are written; auto: told by what is in each"`
+	Delimiter string        `stage:"delimiter" optional:"true" doc:"what stands between fields of text, such as \";\" or \"::\"; a comma or, in tsv and recbole, a tab when left out"`
+	Quotes    bool          `stage:"quotes" default:"true" doc:"whether fields of text may be in quotation marks; false: those are characters like others, as they always are in recbole and beside a delimiter of several characters"`
+	Encoding  string        `stage:"encoding" default:"utf-8" enum:"utf-8,latin1" doc:"of delimited text"`
+	Columns   []string      `stage:"columns" optional:"true" doc:"names of all columns, for delimited text without a header"`
 
-	Item                string `stage:"item" default:"item" doc:"column of external item ids"`
-	Title               string `stage:"title" optional:"true" doc:"column of titles"`
-	Description         string `stage:"description" optional:"true" doc:"column of descriptions"`
-	Brand               string `stage:"brand" optional:"true" doc:"column of brands"`
-	Categories          string `stage:"categories" optional:"true" doc:"column of categories, broadest first where they are a path"`
-	CategoriesSeparator string `stage:"categories_separator" default:"|" doc:"what stands between the categories of an item; empty: each item has one"`
-	ImageURL            string `stage:"image_url" optional:"true" doc:"column of the pictures' addresses"`
-	ImageURLTemplate    string `stage:"image_url_template" optional:"true" doc:"address of every item's picture, with {item} for its id; instead of image_url"`
-	Price               string `stage:"price" optional:"true" doc:"column of prices"`
+	Item                string  `stage:"item" default:"item" doc:"column of external item ids"`
+	Title               string  `stage:"title" optional:"true" doc:"column of titles"`
+	Description         string  `stage:"description" optional:"true" doc:"column of descriptions"`
+	Brand               string  `stage:"brand" optional:"true" doc:"column of brands"`
+	Categories          string  `stage:"categories" optional:"true" doc:"column of categories, broadest first where they are a path"`
+	CategoriesSeparator *string `stage:"categories_separator" optional:"true" doc:"what stands between the categories of an item where they are text; | when left out, and a space in RecBole's token_seq; empty: each item has one"`
+	ImageURL            string  `stage:"image_url" optional:"true" doc:"column of the pictures' addresses"`
+	ImageURLTemplate    string  `stage:"image_url_template" optional:"true" doc:"address of every item's picture, with {item} for its id; instead of image_url"`
+	Price               string  `stage:"price" optional:"true" doc:"column of prices"`
 
-	Texts     stages.Source `stage:"texts" optional:"true" doc:"CSV files with one short text about an item a row, such as tags, for the descriptions"`
-	TextsItem string        `stage:"texts_item" default:"item" doc:"column of texts with external item ids"`
-	TextsText string        `stage:"texts_text" default:"text" doc:"column of texts with the texts"`
+	Texts        stages.Source `stage:"texts" optional:"true" directory:"parts" doc:"files with one short text about an item a row, such as tags, for the descriptions"`
+	TextsColumns []string      `stage:"texts_columns" optional:"true" doc:"names of all columns of texts, for delimited text without a header"`
+	TextsItem    string        `stage:"texts_item" default:"item" doc:"column of texts with external item ids"`
+	TextsText    string        `stage:"texts_text" default:"text" doc:"column of texts with the texts"`
 
 	EmptyValues []string `stage:"empty_values" optional:"true" doc:"values that mean nothing, such as \"N/A\""`
 	MaxBadRows  int64    `stage:"max_bad_rows" default:"0" min:"0" unit:"rows" doc:"how many malformed rows may be left out, of all files together"`
@@ -78,10 +86,14 @@ type Items struct {
 	Items stages.Out[tables.Item] `stage:"items" doc:"one row for each item, sorted by item"`
 }
 
-// Validate checks the delimiter, that columns have names, and the template.
+// form is how the source is written.
+func (s *Items) form() form {
+	return form{format: s.Format, delimiter: s.Delimiter, quotes: s.Quotes, encoding: s.Encoding, header: s.Columns}
+}
+
+// Validate checks the form, that columns have names, and the template.
 func (s *Items) Validate() []stages.Problem {
-	problems := append(badDelimiter(s.Delimiter), unnamed(
-		column{"item", s.Item}, column{"texts_item", s.TextsItem}, column{"texts_text", s.TextsText})...)
+	problems := append(s.form().problems(), unnamed(append(s.columns()[:titleColumn], s.textColumns()...))...)
 	switch {
 	case s.ImageURLTemplate == "":
 	case s.ImageURL != "":
@@ -123,7 +135,7 @@ func (s *Items) Run(ctx context.Context, env *stages.Env) error {
 	})
 }
 
-// The columns of items, in the order in which openTable gets them.
+// The columns of items, in the order of columns.
 const (
 	idColumn = iota
 	titleColumn
@@ -134,13 +146,23 @@ const (
 	priceColumn
 )
 
+func (s *Items) columns() []column {
+	return []column{
+		idColumn:          {"item", s.Item, words},
+		titleColumn:       {"title", s.Title, words},
+		descriptionColumn: {"description", s.Description, words},
+		brandColumn:       {"brand", s.Brand, words},
+		categoriesColumn:  {"categories", s.Categories, list},
+		imageColumn:       {"image_url", s.ImageURL, words},
+		priceColumn:       {"price", s.Price, number},
+	}
+}
+
 // readItems takes the source into a catalogue and returns how many bad rows it
 // left out.
 func (s *Items) readItems(ctx context.Context, env *stages.Env, to *catalogue.Catalogue) (bad int64, err error) {
 	in := itemReader{
-		reader: openTable(ctx, env, s.Source.Files(), s.Delimiter, s.MaxBadRows,
-			column{"item", s.Item}, column{"title", s.Title}, column{"description", s.Description}, column{"brand", s.Brand},
-			column{"categories", s.Categories}, column{"image_url", s.ImageURL}, column{"price", s.Price}),
+		reader:    openTables(ctx, env, s.Source.Files(), s.form(), s.MaxBadRows, s.columns()...),
 		separator: s.CategoriesSeparator, empty: s.EmptyValues,
 	}
 	defer in.close()
@@ -159,7 +181,7 @@ func (s *Items) readItems(ctx context.Context, env *stages.Env, to *catalogue.Ca
 // An itemReader turns records into items.
 type itemReader struct {
 	*reader
-	separator string
+	separator *string
 	empty     []string
 	item      tables.Item
 }
@@ -193,17 +215,31 @@ func meaning(text string, empty []string) string {
 }
 
 func (r *itemReader) categories() []string {
-	whole := r.value(categoriesColumn)
-	if r.separator == "" && whole != "" {
-		return []string{whole}
-	}
 	var categories []string
-	for part := range strings.SplitSeq(whole, r.separator) {
+	for _, part := range r.parts(r.fields[categoriesColumn]) {
 		if part = meaning(part, r.empty); part != "" {
 			categories = append(categories, part)
 		}
 	}
 	return categories
+}
+
+// parts are the texts of a field that may be a list. Where all of a text means
+// nothing it is not divided.
+func (r *itemReader) parts(f field) []string {
+	separator := "|"
+	switch {
+	case f.kind == listField:
+		return f.list
+	case r.separator != nil:
+		separator = *r.separator
+	case f.sequence:
+		separator = " "
+	}
+	if separator == "" || meaning(f.text, r.empty) == "" {
+		return []string{f.text}
+	}
+	return strings.Split(f.text, separator)
 }
 
 func (r *itemReader) price() (*float64, error) {

@@ -19,10 +19,15 @@ import (
 
 // movies is the stage as MovieLens needs it.
 func movies() Items {
-	return Items{
-		Delimiter: ",", Item: "movieId", Title: "title", Categories: "genres", CategoriesSeparator: "|",
-		TextsItem: "movieId", TextsText: "tag", EmptyValues: []string{"(no genres listed)", "N/A"},
-	}
+	s := plainItems()
+	s.Item, s.Title, s.Categories, s.TextsItem, s.TextsText = "movieId", "title", "genres", "movieId", "tag"
+	s.EmptyValues = []string{"(no genres listed)", "N/A"}
+	return s
+}
+
+// plainItems is the stage with the defaults of its parameters.
+func plainItems() Items {
+	return Items{Format: autoFormat, Quotes: true, Encoding: "utf-8", Item: "item", TextsItem: "item", TextsText: "text"}
 }
 
 // items runs the stage on a source, and texts unless it is empty.
@@ -74,7 +79,7 @@ func TestItems(t *testing.T) {
 
 func TestEveryColumnOfItems(t *testing.T) {
 	stage := Items{
-		Delimiter: ";", Item: "sku", Title: "name", Description: "text", Brand: "maker", Categories: "group", Price: "eur", ImageURL: "picture",
+		Format: autoFormat, Quotes: true, Delimiter: ";", CategoriesSeparator: new(string), Item: "sku", Title: "name", Description: "text", Brand: "maker", Categories: "group", Price: "eur", ImageURL: "picture",
 		TextsItem: "sku", TextsText: "query",
 	}
 	got, counts, err := items(t, stage,
@@ -155,7 +160,7 @@ func TestItemsValidate(t *testing.T) {
 		t.Errorf("a valid stage has %v", problems)
 	}
 	for param, change := range map[string]func(*Items){
-		"delimiter":          func(s *Items) { s.Delimiter = "::" },
+		"delimiter":          func(s *Items) { s.Delimiter = "\n" },
 		"item":               func(s *Items) { s.Item = "" },
 		"texts_item":         func(s *Items) { s.TextsItem = "" },
 		"texts_text":         func(s *Items) { s.TextsText = "" },

@@ -10,11 +10,17 @@ import (
 	"github.com/prismflow/prismflow/stages/tables"
 )
 
+func (s *Items) textColumns() []column {
+	return []column{{"texts_item", s.TextsItem, words}, {"texts_text", s.TextsText, words}}
+}
+
 // readTexts takes the table of texts into a catalogue, as descriptions. bad is
 // how many bad rows were left out before, and what is returned how many are now.
 func (s *Items) readTexts(ctx context.Context, env *stages.Env, to *catalogue.Catalogue, bad int64) (int64, error) {
 	const item, text = 0, 1
-	in := openTable(ctx, env, s.Texts.Files(), s.Delimiter, s.MaxBadRows, column{"texts_item", s.TextsItem}, column{"texts_text", s.TextsText})
+	form := s.form()
+	form.header = s.TextsColumns
+	in := openTables(ctx, env, s.Texts.Files(), form, s.MaxBadRows, s.textColumns()...)
 	defer in.close()
 	in.bad.count = bad
 	var row tables.Item

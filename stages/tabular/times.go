@@ -22,7 +22,11 @@ func newClock(format string) (clock, error) {
 	case "seconds":
 		return seconds, nil
 	case "milliseconds":
-		return milliseconds, nil
+		return parts("milliseconds", "seconds", 1e3), nil
+	case "microseconds":
+		return parts("microseconds", "milliseconds", 1e6), nil
+	case "nanoseconds":
+		return parts("nanoseconds", "microseconds", 1e9), nil
 	case "rfc3339":
 		return calendar(time.RFC3339, "a time such as 2014-07-23T12:30:00Z"), nil
 	}
@@ -41,15 +45,19 @@ func seconds(text string) (int64, error) {
 	return n, err
 }
 
-func milliseconds(text string) (int64, error) {
-	n, err := whole(text)
-	switch {
-	case err == nil && n < latestSeconds:
-		return 0, fmt.Errorf("%d is not in milliseconds: is time_format \"seconds\"?", n)
-	case err == nil && n >= latestSeconds*1000:
-		return 0, fmt.Errorf("%d is not in milliseconds", n)
+// parts is the clock of a unit of which a second has so many. The next coarser
+// unit is one that numbers that are too small may be in.
+func parts(unit, coarser string, perSecond int64) clock {
+	return func(text string) (int64, error) {
+		n, err := whole(text)
+		switch {
+		case err == nil && n/(perSecond/1000) < latestSeconds:
+			return 0, fmt.Errorf("%d is not in %s: is time_format %q?", n, unit, coarser)
+		case err == nil && n/perSecond >= latestSeconds:
+			return 0, fmt.Errorf("%d is not in %s", n, unit)
+		}
+		return n / perSecond, err
 	}
-	return n / 1000, err
 }
 
 // whole is a number that is not negative, without its decimals, which programs
@@ -98,7 +106,7 @@ func goLayout(pattern string) (string, error) {
 		pattern = strings.Replace(pattern, u.name, u.layout, 1)
 	}
 	if strings.Trim(rest, "-/.:, TZ") != "" {
-		return "", errors.New(`must be "seconds", "milliseconds", "rfc3339" or a pattern of YYYY, MM, DD, hh, mm and ss, such as "YYYY-MM-DD hh:mm:ss", with nothing else but spaces and -/.:,TZ`)
+		return "", errors.New(`must be "seconds", "milliseconds", "microseconds", "nanoseconds", "rfc3339" or a pattern of YYYY, MM, DD, hh, mm and ss, such as "YYYY-MM-DD hh:mm:ss", with nothing else but spaces and -/.:,TZ`)
 	}
 	for _, u := range units[:3] {
 		if !strings.Contains(pattern, u.layout) {

@@ -26,6 +26,10 @@ func TestClocks(t *testing.T) {
 		{"milliseconds", "1260759144999", 1260759144, ""},
 		{"milliseconds", "1260759144", 0, `is time_format "seconds"?`},
 		{"milliseconds", "1260759144000000", 0, "is not in milliseconds"},
+		{"microseconds", "1260759144999999", 1260759144, ""},
+		{"microseconds", "1260759144999", 0, `is time_format "milliseconds"?`},
+		{"nanoseconds", "1260759144999999999", 1260759144, ""},
+		{"nanoseconds", "1260759144999999", 0, `is time_format "microseconds"?`},
 		{"rfc3339", "2009-12-14T02:52:24Z", 1260759144, ""},
 		{"rfc3339", "2009-12-14T03:52:24.75+01:00", 1260759144, ""},
 		{"rfc3339", "2009-12-14", 0, "is not a time such as"},
@@ -56,7 +60,7 @@ func TestClocks(t *testing.T) {
 func TestPatternsThatAreNone(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"":                    "needs YYYY",
-		"sekonds":             `must be "seconds", "milliseconds", "rfc3339" or a pattern`,
+		"sekonds":             `must be "seconds", "milliseconds", "microseconds", "nanoseconds", "rfc3339" or a pattern`,
 		"%Y-%m-%d":            "or a pattern of YYYY",
 		"2006-01-02":          "or a pattern of YYYY",
 		"YYYY-MM-DD hh:mm PM": "or a pattern of YYYY",
