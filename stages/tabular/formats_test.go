@@ -320,3 +320,29 @@ func TestFormsValidate(t *testing.T) {
 		t.Errorf("columns: %v", problems)
 	}
 }
+
+// BenchmarkInteractions reads a table like MovieLens's in each format. Bytes are
+// those of the CSV file.
+func BenchmarkInteractions(b *testing.B) {
+	header, example := []string{"user", "item", "rating", "timestamp"}, []any{"", "", 0.5, int64(0)}
+	var rows [][]any
+	for i := range int64(200_000) {
+		rows = append(rows, []any{fmt.Sprint(i / 100), fmt.Sprint(i * 7919 % 9000), float64(i%10) / 2, 1_000_000_000 + i})
+	}
+	size := len(stagetest.TableFile(b, "csv", header, example, rows))
+	for _, format := range stagetest.Formats {
+		stage := plain()
+		stage.Rating = "rating"
+		stage.Format, stage.Delimiter, stage.Columns = declared(format, header)
+		stage.Source = stages.SourceFiles(write(b, "ratings", string(stagetest.TableFile(b, format, header, example, rows))))
+		b.Run(format, func(b *testing.B) {
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				stage.Interactions = stages.ToFile[tables.Interaction](filepath.Join(b.TempDir(), "out.arrow"))
+				if err := stage.Run(context.Background(), stagetest.Env(b)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

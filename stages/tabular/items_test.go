@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -228,25 +227,5 @@ func TestMovieLens(t *testing.T) {
 	}
 	if len(got) != 100_836 || counts["users"] != 610 || counts["items"] != 9724 {
 		t.Errorf("%d ratings, report %v", len(got), counts)
-	}
-}
-
-// BenchmarkInteractions reads a table like MovieLens's.
-func BenchmarkInteractions(b *testing.B) {
-	var text strings.Builder
-	text.WriteString("user,item,rating,timestamp\n")
-	for i := range 200_000 {
-		fmt.Fprintf(&text, "%d,%d,%.1f,%d\n", i/100, i*7919%9000, float64(i%10)/2, 1_000_000_000+i)
-	}
-	path := write(b, "ratings.csv", text.String())
-	b.SetBytes(int64(text.Len()))
-	for b.Loop() {
-		stage := plain()
-		stage.Rating = "rating"
-		stage.Source = stages.SourceFiles(path)
-		stage.Interactions = stages.ToFile[tables.Interaction](filepath.Join(b.TempDir(), "out.arrow"))
-		if err := stage.Run(context.Background(), stagetest.Env(b)); err != nil {
-			b.Fatal(err)
-		}
 	}
 }
