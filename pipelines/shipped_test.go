@@ -29,6 +29,7 @@ var given = map[string]map[string]string{
 	"amazon.toml":                         {"reviews": "reviews.json.gz", "metadata": "meta.json.gz"},
 	"movielens.toml":                      {"ratings": "ratings.csv", "movies": "movies.csv", "tags": "tags.csv", "posters": "http://localhost/posters"},
 	"sequences.toml":                      {"file": "Beauty.txt"},
+	"tabular.toml":                        {"interactions": "orders.parquet", "items": "products.csv"},
 	"yelp.toml":                           {"dataset": "yelp_dataset.tar", "photos": "yelp_photos.tar"},
 	"bench/beauty_indirec.toml":           {"file": "Beauty.txt"},
 	"bench/beauty_prism_attributes.toml":  {"file": "Beauty.txt", "attributes": "attributes.json"},
