@@ -18,15 +18,18 @@ import (
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/artifacts/table"
 	"github.com/prismflow/prismflow/dag"
 	"github.com/prismflow/prismflow/pipelines"
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/engine"
 	"github.com/prismflow/prismflow/stages/kinds"
+	"github.com/prismflow/prismflow/stages/stagetest"
+	"github.com/prismflow/prismflow/stages/tables"
 )
 
 // documents are those whose every example is tested here.
-var documents = []string{"../README.md", "add-a-stage.md", "backbones.md", "architecture.md", "evaluation.md", "experiments.md"}
+var documents = []string{"../README.md", "add-a-stage.md", "backbones.md", "architecture.md", "evaluation.md", "experiments.md", "your-data.md"}
 
 // tests are where the Go code of the documents stands.
 var tests = []string{"*_test.go", "../model/backbone/*_test.go"}
@@ -188,6 +191,45 @@ func TestScriptsRun(t *testing.T) {
 				t.Errorf("%s is %q, want %q", tt.output, got, tt.want)
 			}
 		})
+	}
+}
+
+// The pipelines of your-data.md run, and those of events read the same.
+func TestYourData(t *testing.T) {
+	dir := project(t, "your-data.md")
+	header, types := []string{"sku", "customer", "ordered_at"}, []any{"", "", int64(0)}
+	rows := [][]any{{"ball", "ann", int64(1709285400)}, {"net", "bob", int64(1709287200)}, {"net", "ann", int64(1709367300)}}
+	if err := os.Mkdir(filepath.Join(dir, "export"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"orders.arrow":          stagetest.TableFile(t, "arrow", header, types, rows),
+		"export/part-0.parquet": stagetest.TableFile(t, "parquet", header, types, rows[:2]),
+		"export/part-1.parquet": stagetest.TableFile(t, "parquet", header, types, rows[2:]),
+		"export/_SUCCESS":       nil,
+	} {
+		writeFile(t, filepath.Join(dir, name), string(data))
+	}
+	first := ""
+	for _, b := range ofLanguage(t, "your-data.md", "toml") {
+		pipeline := load(t, filepath.Join(dir, b.name))
+		wantStates(t, run(t, pipeline, filepath.Join(dir, "cache")), dag.Ran)
+		if b.name == "items.toml" {
+			continue
+		}
+		got, err := os.ReadFile(filepath.Join(dir, "out", pipeline.Name, "events", "interactions.arrow"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == "" {
+			first = string(got)
+		}
+		if string(got) != first {
+			t.Errorf("%s reads other rows than the first example", b.name)
+		}
+	}
+	if rows, err := table.ReadAll[tables.Interaction](filepath.Join(dir, "out", "csv", "events", "interactions.arrow")); err != nil || len(rows) != 3 || rows[2].Timestamp != 1709367300 {
+		t.Errorf("%v, %v", rows, err)
 	}
 }
 
