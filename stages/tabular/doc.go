@@ -9,9 +9,9 @@
 //	item   = "movieId"
 //	rating = "rating"
 //
-// Files are CSV as RFC 4180 has it, with a header. A value that is not what its
-// column should hold is an error with file, line and column, unless
-// max_bad_rows allows some.
+// Files are CSV, TSV, JSON lines, Parquet, Arrow or RecBole's atomic files, which
+// their content tells. A value that is not what its column should hold is an error
+// with file, line and column, or file and row, unless max_bad_rows allows some.
 //
 // The package does not guess: neither which column is which, nor the form of
 // times, nor an encoding other than UTF-8. It leaves duplicates of interactions,
