@@ -11,9 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/klauspost/compress/gzip"
-
 	"github.com/prismflow/prismflow/stages"
+	"github.com/prismflow/prismflow/stages/gunzip"
 )
 
 const (
@@ -188,11 +187,7 @@ func plainText(file io.Reader) (*bufio.Reader, error) {
 	if !bytes.HasPrefix(head, []byte("\x1f\x8b")) {
 		return buffered, nil
 	}
-	inflater, err := gzip.NewReader(buffered)
-	if err != nil {
-		return nil, damaged(err)
-	}
-	return bufio.NewReaderSize(inflated{inflater}, 4<<10), nil
+	return bufio.NewReaderSize(inflated{gunzip.NewReader(buffered)}, 4<<10), nil
 }
 
 // packedAs names a compressed format that is not read.
@@ -221,7 +216,7 @@ func withoutMark(r *bufio.Reader) io.Reader {
 
 // inflated says in its errors what a person can do about them. It has no other
 // way to read than Read, so that nothing gets around that.
-type inflated struct{ from *gzip.Reader }
+type inflated struct{ from *gunzip.Reader }
 
 func (r inflated) Read(p []byte) (int, error) {
 	n, err := r.from.Read(p)
