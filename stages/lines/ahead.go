@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +18,8 @@ import (
 
 const (
 	blockBytes  = 1 << 20
-	blocksAhead = 4 // enough to keep both sides busy while one of them hesitates
+	blocksAhead = 4 // of each file: enough to keep both sides busy while one of them hesitates
+	filesAtOnce = 8 // at most: more need memory, and outrun whoever takes the lines
 )
 
 // A block is a piece of one file.
@@ -30,39 +32,53 @@ type block struct {
 	done  int64 // bytes on the disk that were taken up so far, of all files
 }
 
-// ahead reads and inflates files in a goroutine.
+// ahead reads and inflates files, each in a goroutine, some of them side by side.
 type ahead struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
-	blocks  chan block
-	free    chan []byte // blocks' memory, to be used again
-	member  string      // what is read of an archive
+	files   chan chan block // the blocks of each file, in the order of the files
+	blocks  chan block      // of the current file
+	free    chan []byte     // blocks' memory, to be used again
+	member  string          // what is read of an archive
+	most    int             // bytes of a line, where blocks end where lines do; 0 where they need not
 	total   int64
 	done    atomic.Int64
 }
 
-func readAhead(ctx context.Context, files []stages.File, member string) *ahead {
+// readAhead starts reading. Where longestLine is 0 blocks end anywhere.
+func readAhead(ctx context.Context, files []stages.File, member string, longestLine int) *ahead {
 	ctx, cancel := context.WithCancel(ctx)
+	atOnce := min(runtime.GOMAXPROCS(0), filesAtOnce, max(len(files), 1))
 	a := &ahead{
-		ctx: ctx, cancel: cancel, member: member,
-		blocks: make(chan block, blocksAhead),
-		free:   make(chan []byte, blocksAhead+2), // one is being read and one being filled
+		ctx: ctx, cancel: cancel, member: member, most: longestLine,
+		files: make(chan chan block, atOnce-1), // beside the current one
+		free:  make(chan []byte, atOnce*blocksAhead),
 	}
 	for _, f := range files {
 		if info, err := os.Stat(f.Path); err == nil {
 			a.total += info.Size()
 		}
 	}
-	a.running.Go(func() {
-		defer close(a.blocks)
-		for _, f := range files {
-			if !a.file(f) {
-				return
-			}
-		}
-	})
+	a.running.Go(func() { a.start(files) })
 	return a
+}
+
+// start has the files read, each once there is room for its blocks in the queue.
+func (a *ahead) start(files []stages.File) {
+	defer close(a.files)
+	for _, f := range files {
+		blocks := make(chan block, blocksAhead)
+		select {
+		case a.files <- blocks:
+		case <-a.ctx.Done():
+			return
+		}
+		a.running.Go(func() {
+			defer close(blocks)
+			a.file(f, blocks)
+		})
+	}
 }
 
 func (a *ahead) stop() {
@@ -70,44 +86,45 @@ func (a *ahead) stop() {
 	a.running.Wait()
 }
 
-// next waits for the block after used, whose memory it takes back. ok is false
-// after the last block.
-func (a *ahead) next(used block) (next block, ok bool, err error) {
-	if used.data != nil {
-		a.free <- used.data
+// next waits for the next block, whose memory the caller gives back by recycle.
+// ok is false after the last block.
+func (a *ahead) next() (next block, ok bool, err error) {
+	for {
+		if a.blocks != nil {
+			if next, ok = <-a.blocks; ok {
+				next.done = a.done.Load()
+				return next, true, nil
+			}
+		}
+		if a.blocks, ok = <-a.files; !ok || a.ctx.Err() != nil {
+			return block{}, false, a.ctx.Err()
+		}
 	}
-	next, ok = <-a.blocks
-	if !ok {
-		return block{}, false, a.ctx.Err()
-	}
-	return next, true, nil
 }
 
-// file sends the blocks of one file and says whether to go on.
-func (a *ahead) file(f stages.File) bool {
+// file sends the blocks of one file.
+func (a *ahead) file(f stages.File, to chan<- block) {
 	opened, err := os.Open(f.Path)
 	if err != nil {
-		a.send(block{file: f.Name, first: true, end: true, err: err})
-		return false
+		a.send(to, block{file: f.Name, first: true, end: true, err: err})
+		return
 	}
 	defer opened.Close()
 	name, text, err := a.text(f.Name, opened)
 	if err != nil {
-		a.send(block{file: f.Name, first: true, end: true, err: err})
-		return false
+		a.send(to, block{file: f.Name, first: true, end: true, err: err})
+		return
 	}
+	pieces := cutter{from: text, ahead: a}
 	for first := true; ; first = false {
 		b := block{file: name, first: first}
-		b.data, err = fill(text, a.memory())
+		b.data, err = pieces.next()
 		b.end = err != nil
 		if err != io.EOF {
 			b.err = err
 		}
-		switch sent := a.send(b); {
-		case !sent, b.err != nil:
-			return false
-		case b.end:
-			return true
+		if !a.send(to, b) || b.end {
+			return
 		}
 	}
 }
@@ -125,20 +142,11 @@ func (a *ahead) text(name string, file io.Reader) (string, io.Reader, error) {
 	return name, withoutMark(text), err
 }
 
-// fill reads into buffer and returns how much of it is full, with io.EOF at
-// the end of r.
-func fill(r io.Reader, buffer []byte) ([]byte, error) {
-	for n := 0; n < len(buffer); {
-		k, err := r.Read(buffer[n:])
-		n += k
-		if err != nil {
-			return buffer[:n], err
-		}
+// memory is at least size bytes for a block.
+func (a *ahead) memory(size int) []byte {
+	if size > blockBytes {
+		return make([]byte, size)
 	}
-	return buffer, nil
-}
-
-func (a *ahead) memory() []byte {
 	select {
 	case used := <-a.free:
 		return used[:blockBytes]
@@ -147,10 +155,20 @@ func (a *ahead) memory() []byte {
 	}
 }
 
-func (a *ahead) send(b block) bool {
-	b.done = a.done.Load()
+// recycle takes back the memory of a block, unless a long line made it a large one.
+func (a *ahead) recycle(used []byte) {
+	if cap(used) != blockBytes {
+		return
+	}
 	select {
-	case a.blocks <- b:
+	case a.free <- used:
+	default:
+	}
+}
+
+func (a *ahead) send(to chan<- block, b block) bool {
+	select {
+	case to <- b:
 		return true
 	case <-a.ctx.Done():
 		return false

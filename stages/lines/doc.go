@@ -10,9 +10,12 @@
 //	}
 //	err := r.Err()
 //
-// Reading and inflating run ahead in a goroutine of their own, so that they
-// overlap with whatever is done with the lines. Memory is a few blocks and the
-// longest line, which is bounded.
+// Reading and inflating run ahead, some files side by side, so that they overlap
+// with whatever is done with the lines. Memory is a few blocks for each of those
+// files and the longest line, which is bounded.
+//
+// Chunks reads the same lines many at a time, for who works on them in several
+// goroutines.
 //
 // Texts reads files in the same way for formats that are not of lines, such as
 // CSV with line breaks in quotes.

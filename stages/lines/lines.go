@@ -2,6 +2,7 @@ package lines
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,6 @@ type Reader struct {
 
 	block block  // the one being read
 	rest  []byte // of block, not yet returned
-	carry []byte // a line that began in an earlier block
 	text  []byte
 	line  int64
 	row   int64
@@ -51,10 +51,13 @@ type Reader struct {
 // Open starts reading files. Errors, those of opening a file too, come from
 // Err when their place is reached.
 func Open(ctx context.Context, files []stages.File, options Options) *Reader {
-	if options.MaxBytes == 0 {
-		options.MaxBytes = DefaultMaxBytes
-	}
-	return &Reader{ahead: readAhead(ctx, files, options.Member), options: options}
+	options = options.withDefaults()
+	return &Reader{ahead: readAhead(ctx, files, options.Member, options.MaxBytes), options: options}
+}
+
+func (o Options) withDefaults() Options {
+	o.MaxBytes = cmp.Or(o.MaxBytes, DefaultMaxBytes)
+	return o
 }
 
 // Close stops reading.
@@ -62,57 +65,46 @@ func (r *Reader) Close() { r.ahead.stop() }
 
 // Next goes to the next line. It returns false at the end and at an error.
 func (r *Reader) Next() bool {
-	r.carry = r.carry[:0]
 	for r.err == nil {
-		part, ended := r.part()
 		switch {
-		case len(r.carry)+len(part) > r.options.MaxBytes:
-			r.fail(fmt.Errorf("%w: it has more than %d bytes, so this is no file of lines", ErrTooLong, r.options.MaxBytes))
-		case ended:
-			return r.found(part)
+		case len(r.rest) > 0:
+			return r.cut()
 		case r.block.err != nil:
-			// A line that the error cut off is none.
 			r.fail(r.block.err)
-		case r.block.end && len(r.carry)+len(part) > 0:
-			return r.found(part) // the last line of a file may lack its end
-		default:
-			r.carry = append(r.carry, part...)
-			if !r.advance() {
-				return false
-			}
+		case !r.advance():
+			return false
 		}
 	}
 	return false
 }
 
-// part takes from the block what belongs to the current line.
-func (r *Reader) part() (part []byte, ended bool) {
-	part = r.rest
-	i := bytes.IndexByte(r.rest, '\n')
-	if ended = i >= 0; ended {
-		part, r.rest = r.rest[:i], r.rest[i+1:]
-	} else {
-		r.rest = nil
+// cut makes the first line of what is left of the block the current one.
+func (r *Reader) cut() bool {
+	line, rest := cutLine(r.rest)
+	if len(line) > r.options.MaxBytes {
+		r.fail(tooLong(r.options.MaxBytes))
+		return false
 	}
-	return part, ended
-}
-
-// found makes what was carried and part the current line.
-func (r *Reader) found(part []byte) bool {
-	r.text = part
-	if len(r.carry) > 0 {
-		r.carry = append(r.carry, part...)
-		r.text = r.carry
-	}
-	r.text = bytes.TrimSuffix(r.text, []byte{'\r'})
+	r.text, r.rest = withoutReturn(line), rest
 	r.line++
 	r.row++
 	return true
 }
 
+// cutLine is the first line of text, and what is behind its end.
+func cutLine(text []byte) (line, rest []byte) {
+	if i := bytes.IndexByte(text, '\n'); i >= 0 {
+		return text[:i], text[i+1:]
+	}
+	return text, nil // the last line of a file may lack its end
+}
+
+func withoutReturn(line []byte) []byte { return bytes.TrimSuffix(line, []byte{'\r'}) }
+
 // advance goes to the next block.
 func (r *Reader) advance() bool {
-	next, ok, err := r.ahead.next(r.block)
+	r.ahead.recycle(r.block.data)
+	next, ok, err := r.ahead.next()
 	if !ok {
 		r.block, r.err = block{}, err
 		return false

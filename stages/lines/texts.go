@@ -28,7 +28,7 @@ type Texts struct {
 // OpenTexts starts reading files. Errors, those of opening a file too, come
 // from Read when their place is reached. MaxBytes does not apply.
 func OpenTexts(ctx context.Context, files []stages.File, options Options) *Texts {
-	return &Texts{ahead: readAhead(ctx, files, options.Member), options: options}
+	return &Texts{ahead: readAhead(ctx, files, options.Member, 0), options: options}
 }
 
 // Close stops reading.
@@ -74,7 +74,8 @@ func (t *Texts) Read(p []byte) (int, error) {
 
 // advance goes to the next block, and reports false when there is none.
 func (t *Texts) advance() bool {
-	next, ok, err := t.ahead.next(t.block)
+	t.ahead.recycle(t.block.data)
+	next, ok, err := t.ahead.next()
 	if !ok {
 		t.block, t.err = block{end: true}, err
 		return false
