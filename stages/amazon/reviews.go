@@ -2,6 +2,7 @@ package amazon
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/records"
@@ -51,20 +52,22 @@ func (s *Reviews) Run(ctx context.Context, env *stages.Env) error {
 		return err
 	}
 	defer out.Abort()
-	in := newReviewReader(ctx, s, env)
-	defer in.Close()
-	for in.Next(in.parse) {
-		if err := out.Append(in.row); err != nil {
+	in := newReviewReader(s.Format)
+	options := records.Options{What: "reviews", MaxBad: s.MaxBadRows, Python: read}
+	tally, err := records.Each(ctx, env, s.Source.Files(), options, in.decode, func(at *records.Line, r review) error {
+		row, err := in.take(at, r)
+		if err != nil {
 			return err
 		}
-	}
-	if err := in.Err(); err != nil {
+		return records.Stop(out.Append(row))
+	})
+	if err != nil {
 		return err
 	}
-	env.Count("rows", float64(in.Rows()))
-	env.Count("bad_rows", float64(in.Bad()))
-	env.Count("users", float64(len(in.users)))
-	env.Count("items", float64(len(in.items)))
+	env.Count("rows", float64(tally.Rows))
+	env.Count("bad_rows", float64(tally.Bad))
+	env.Count("users", float64(in.users.count()))
+	env.Count("items", float64(in.items.count()))
 	return out.Close()
 }
 
@@ -74,55 +77,77 @@ var reviewFields = map[format]struct{ user, item, rating, time string }{
 	of2023:     {"user_id", "parent_asin", "rating", "timestamp"},
 }
 
-// A reviewReader turns lines into interactions.
+// A reviewReader makes interactions of records.
 type reviewReader struct {
-	*records.Reader
+	likely  atomic.Int32 // the source's format once it is known
 	formats detector
-	users   names
-	items   names
-	row     tables.Interaction
+	users   distinct
+	items   distinct
 }
 
-func newReviewReader(ctx context.Context, s *Reviews, env *stages.Env) *reviewReader {
-	r := &reviewReader{formats: newDetector(s.Format, reviewSignature), users: names{}, items: names{}}
-	r.Reader = records.Open(ctx, env, s.Source.Files(), records.Options{What: "reviews", MaxBad: s.MaxBadRows, Python: read})
+func newReviewReader(format string) *reviewReader {
+	r := &reviewReader{formats: newDetector(format, reviewSignature), users: newDistinct(), items: newDistinct()}
+	r.likely.Store(int32(r.formats.found))
 	return r
 }
 
-func (r *reviewReader) parse(rec records.Record) error {
-	format, err := r.formats.of(rec, r.Place)
-	if err != nil {
-		return err
-	}
-	err = r.take(rec, format)
-	r.row.Row = r.Row()
-	return err
+// A review is what a record is if its source has that format.
+type review struct {
+	format format // unknown where the record does not tell
+	row    tables.Interaction
+	err    error
 }
 
-// take makes the interaction of a record.
-func (r *reviewReader) take(rec records.Record, format format) error {
-	fields := reviewFields[format]
-	user, err := rec.ID(fields.user)
-	if err != nil {
-		return err
+// decode reads a record for itself: as one of the format that the source is
+// likely to have, where it can be one of that.
+func (r *reviewReader) decode(rec records.Record) (review, error) {
+	f := format(r.likely.Load())
+	if f == unknown || !rec.Has(reviewSignature[f]) {
+		return review{}, nil
 	}
-	item, err := rec.ID(fields.item)
-	if err != nil {
-		return err
+	row, err := interaction(rec, f)
+	return review{f, row, err}, nil
+}
+
+// take is the row of a review. Where decode did not know the source's format,
+// the record is read again.
+func (r *reviewReader) take(at *records.Line, v review) (tables.Interaction, error) {
+	if v.format == unknown || v.format != r.formats.found {
+		rec, err := at.Record()
+		if err != nil {
+			return tables.Interaction{}, err
+		}
+		f, err := r.formats.of(rec, at.Place)
+		if err != nil {
+			return tables.Interaction{}, err
+		}
+		r.likely.Store(int32(r.formats.found))
+		v.row, v.err = interaction(rec, f)
+	}
+	if v.err == nil {
+		v.row.Row = at.Row
+		r.users.add(v.row.User)
+		r.items.add(v.row.Item)
+	}
+	return v.row, v.err
+}
+
+// interaction makes an interaction of a record, without its row's number.
+func interaction(rec records.Record, format format) (row tables.Interaction, err error) {
+	fields := reviewFields[format]
+	if row.User, err = rec.Name(fields.user); err != nil {
+		return row, err
+	}
+	if row.Item, err = rec.Name(fields.item); err != nil {
+		return row, err
 	}
 	rating, err := stars(rec, fields.rating)
 	if err != nil {
-		return err
+		return row, err
 	}
-	timestamp, err := seconds(rec, format, fields.time)
-	if err != nil {
-		return err
-	}
-	r.row = tables.Interaction{
-		User: r.users.of(user), Item: r.items.of(item),
-		Rating: float32(rating), Timestamp: timestamp,
-	}
-	return nil
+	row.Rating = float32(rating)
+	row.Timestamp, err = seconds(rec, format, fields.time)
+	return row, err
 }
 
 func stars(rec records.Record, name string) (float64, error) {
@@ -165,16 +190,4 @@ func read(name string) bool {
 		return true
 	}
 	return false
-}
-
-// names keeps one string for each distinct name.
-type names map[string]string
-
-func (n names) of(name []byte) string {
-	if s, ok := n[string(name)]; ok {
-		return s
-	}
-	s := string(name)
-	n[s] = s
-	return s
 }

@@ -222,11 +222,11 @@ func FuzzReview(f *testing.F) {
 		if err != nil {
 			return
 		}
-		r := reviewReader{users: names{}, items: names{}}
-		if r.take(rec, reviewSignature.of(rec)) != nil {
+		row, err := interaction(rec, reviewSignature.of(rec))
+		if err != nil {
 			return
 		}
-		if row := r.row; row.User == "" || row.Item == "" || !(row.Rating >= 0 && row.Rating <= 5) || row.Timestamp < 0 || row.Timestamp >= latestTime {
+		if row.User == "" || row.Item == "" || !(row.Rating >= 0 && row.Rating <= 5) || row.Timestamp < 0 || row.Timestamp >= latestTime {
 			t.Fatalf("took %+v", row)
 		}
 	})

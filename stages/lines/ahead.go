@@ -18,8 +18,9 @@ import (
 
 const (
 	blockBytes  = 1 << 20
-	blocksAhead = 4 // of each file: enough to keep both sides busy while one of them hesitates
-	filesAtOnce = 8 // at most: more need memory, and outrun whoever takes the lines
+	blocksAhead = 4  // of each file: enough to keep both sides busy while one of them hesitates
+	blocksKept  = 32 // to be used again: as many as may be in use by who takes them
+	filesAtOnce = 8  // at most: more need memory, and outrun whoever takes the lines
 )
 
 // A block is a piece of one file.
@@ -53,7 +54,7 @@ func readAhead(ctx context.Context, files []stages.File, member string, longestL
 	a := &ahead{
 		ctx: ctx, cancel: cancel, member: member, most: longestLine,
 		files: make(chan chan block, atOnce-1), // beside the current one
-		free:  make(chan []byte, atOnce*blocksAhead),
+		free:  make(chan []byte, blocksKept),
 	}
 	for _, f := range files {
 		if info, err := os.Stat(f.Path); err == nil {

@@ -62,6 +62,18 @@ func (e fatalError) Unwrap() error { return e.error }
 // concerns more than one row.
 func Fatal(err error) error { return fatalError{err} }
 
+// A stopError ends the reading and has nothing to do with a row.
+type stopError struct{ error }
+
+// Stop makes err one that ends the reading as it is, without a place: for what
+// goes wrong with a good record, such as writing it. It is nil if err is.
+func Stop(err error) error {
+	if err == nil {
+		return nil
+	}
+	return stopError{err}
+}
+
 // Column is where in the line an error of this package is, in bytes from 1, and 0
 // when that cannot be told.
 func Column(line []byte, err error) int {

@@ -60,7 +60,7 @@ func (r *Reader) Next(take func(Record) error) bool {
 			r.rows++
 			return true
 		}
-		if r.err = r.reject(err); r.err != nil {
+		if r.err = r.bad.reject(r.Place(), r.lines.Text(), err); r.err != nil {
 			return false
 		}
 	}
@@ -85,20 +85,6 @@ func (r *Reader) Bad() int64 { return r.bad.count }
 // Err is what ended the reading, or nil at the end of the files.
 func (r *Reader) Err() error { return r.err }
 
-// reject leaves out the current line because of err. It returns an error when
-// no more lines may be left out.
-func (r *Reader) reject(err error) error {
-	place := r.Place()
-	if at := Column(r.lines.Text(), err); at > 0 {
-		place = fmt.Sprintf("%s:%d", place, at)
-	}
-	err = fmt.Errorf("%s: %w%s", place, err, hint(r.lines.Text()))
-	if errors.As(err, new(fatalError)) {
-		return err
-	}
-	return r.bad.reject(err)
-}
-
 // badRows counts rows that are left out, and says when they are too many.
 type badRows struct {
 	allowed int64
@@ -109,7 +95,19 @@ type badRows struct {
 // logged is how many bad rows are described in the log.
 const logged = 20
 
-func (b *badRows) reject(err error) error {
+// reject leaves out the line at place because of err. It returns an error when
+// no more lines may be left out.
+func (b *badRows) reject(place string, line []byte, err error) error {
+	if stop := (stopError{}); errors.As(err, &stop) {
+		return stop.error
+	}
+	if at := Column(line, err); at > 0 {
+		place = fmt.Sprintf("%s:%d", place, at)
+	}
+	err = fmt.Errorf("%s: %w%s", place, err, hint(line))
+	if errors.As(err, new(fatalError)) {
+		return err
+	}
 	b.count++
 	switch {
 	case b.count <= b.allowed:

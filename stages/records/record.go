@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/valyala/fastjson"
 	"github.com/valyala/fastjson/fastfloat"
@@ -19,6 +20,7 @@ import (
 type Record struct {
 	json   *fastjson.Value // nil when the line is a Python literal
 	python pyliteral.Dict
+	names  *names
 }
 
 // A Parser parses lines. The records share its memory, and last until the next
@@ -28,13 +30,14 @@ type Parser struct {
 	// is nil such lines are errors.
 	Python func(field string) bool
 	json   fastjson.Parser
+	names  names
 }
 
 // Parse reads a line, which must be one complete JSON object, or the dict that
 // Python's repr prints for one.
 func (p *Parser) Parse(line []byte) (Record, error) {
 	if p.Python != nil && looksPython(line) {
-		return parsePython(line, p.Python)
+		return p.parsePython(line)
 	}
 	v, err := p.json.ParseBytes(line)
 	if err != nil {
@@ -43,7 +46,7 @@ func (p *Parser) Parse(line []byte) (Record, error) {
 	if v.Type() != fastjson.TypeObject {
 		return Record{}, fmt.Errorf("want an object, not %s", TypeName(plain(v)))
 	}
-	return Record{json: v}, nil
+	return Record{json: v, names: &p.names}, nil
 }
 
 // looksPython tells by the first key. JSON's begin with a double quote.
@@ -57,10 +60,10 @@ func looksPython(line []byte) bool {
 	return len(first) > 0 && (first[0] == '\'' || first[0] == 'u')
 }
 
-func parsePython(line []byte, keep func(field string) bool) (Record, error) {
-	d, err := pyliteral.ParseFields(line, keep)
+func (p *Parser) parsePython(line []byte) (Record, error) {
+	d, err := pyliteral.ParseFields(line, p.Python)
 	if err == nil {
-		return Record{python: d}, nil
+		return Record{python: d, names: &p.names}, nil
 	}
 	var syntax *pyliteral.SyntaxError
 	if errors.As(err, &syntax) {
@@ -151,6 +154,30 @@ func (r Record) ID(name string) ([]byte, error) {
 	return id, nil
 }
 
+// Name is a field as ID has it that outlives the record. Many such names share
+// one piece of memory, so that one of them that is kept for long keeps others.
+func (r Record) Name(field string) (string, error) {
+	id, err := r.ID(field)
+	if err != nil {
+		return "", err
+	}
+	return r.names.keep(id), nil
+}
+
+// names keeps short texts many to a piece of memory, which costs a tenth of what
+// one allocation for each does.
+type names struct{ room []byte }
+
+func (n *names) keep(name []byte) string {
+	const piece = 16 << 10
+	if len(n.room)+len(name) > cap(n.room) {
+		n.room = make([]byte, 0, max(piece, len(name)))
+	}
+	from := len(n.room)
+	n.room = append(n.room, name...)
+	return unsafe.String(&n.room[from], len(name)) // which nobody writes to again
+}
+
 // text is a field that must be a string, which may be empty. It lasts as long
 // as the record.
 func (r Record) text(name string) ([]byte, error) {
@@ -181,6 +208,11 @@ func (r Record) Words(name string) (string, error) {
 
 // Float is a field that must be a finite number.
 func (r Record) Float(name string) (float64, error) {
+	if v := r.jsonNumber(name); v != nil {
+		if x, err := v.Float64(); err == nil && !math.IsInf(x, 0) && !math.IsNaN(x) {
+			return x, nil
+		}
+	}
 	n, err := r.number(name)
 	if err != nil {
 		return 0, err
@@ -194,6 +226,11 @@ func (r Record) Float(name string) (float64, error) {
 
 // Integer is a field that must be a whole number.
 func (r Record) Integer(name string) (int64, error) {
+	if v := r.jsonNumber(name); v != nil {
+		if n, err := v.Int64(); err == nil {
+			return n, nil
+		}
+	}
 	text, err := r.number(name)
 	if err != nil {
 		return 0, err
@@ -203,6 +240,18 @@ func (r Record) Integer(name string) (int64, error) {
 		return 0, FieldErrorf(name, "is not a whole number: %.40s", text)
 	}
 	return n, nil
+}
+
+// jsonNumber is a field that is a number of JSON, else nil. Those are read
+// without a copy of their digits, except when something is to be said of them.
+func (r Record) jsonNumber(name string) *fastjson.Value {
+	if r.json == nil {
+		return nil
+	}
+	if v := r.json.Get(name); v != nil && v.Type() == fastjson.TypeNumber {
+		return v
+	}
+	return nil
 }
 
 func (r Record) number(name string) (string, error) {
