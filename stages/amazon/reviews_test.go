@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -230,74 +228,4 @@ func FuzzReview(f *testing.F) {
 			t.Fatalf("took %+v", row)
 		}
 	})
-}
-
-// reviewLines is about as many bytes of lines like those of the 2014 files.
-func reviewLines(b *testing.B, size int) string {
-	var text strings.Builder
-	words := strings.Fields("this is the album that everybody who likes quiet music should have heard once in a while or never")
-	for i := 0; text.Len() < size; i++ {
-		review := make([]string, 60+i*31%90)
-		for j := range review {
-			review[j] = words[(i*7+j*j*13)%len(words)]
-		}
-		fmt.Fprintf(&text, `{"reviewerID": "A%012d", "asin": "B%09d", "reviewerName": "N %d", "helpful": [%d, %d], "reviewText": "%s", "overall": %d.0, "summary": "s %d", "unixReviewTime": %d, "reviewTime": "09 12, 2006"}`+"\n",
-			i*7919%50000, i*104729%20000, i, i%4, i%9, strings.Join(review, " "), 1+i%5, i, 1158019200+i*86400%100000000)
-	}
-	return text.String()
-}
-
-// BenchmarkReviews reads the same packed lines as the stage does and as the
-// standard library would, so that the ratio of their MB/s (of unpacked text) holds
-// on any machine.
-func BenchmarkReviews(b *testing.B) {
-	text := reviewLines(b, 32<<20)
-	packed := zip(b, text)
-	path := write(b, "reviews.json.gz", packed)
-	plain := write(b, "reviews.json", []byte(text))
-	for _, c := range []struct{ name, path string }{{"prismflow", path}, {"prismflow unpacked", plain}} {
-		b.Run(c.name, func(b *testing.B) {
-			b.SetBytes(int64(len(text)))
-			for b.Loop() {
-				stage := Reviews{Source: stages.SourceFiles(c.path)}
-				stage.Interactions = stages.ToFile[tables.Interaction](filepath.Join(b.TempDir(), "out.arrow"))
-				if err := stage.Run(context.Background(), stagetest.Env(b)); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-	b.Run("standard library", func(b *testing.B) {
-		b.SetBytes(int64(len(text)))
-		for b.Loop() {
-			standardReviews(b, path)
-		}
-	})
-}
-
-// standardReviews reads reviews one after the other with encoding/json and
-// compress/gzip, and throws them away.
-func standardReviews(b *testing.B, path string) {
-	file, err := os.Open(path)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer file.Close()
-	r, err := gzip.NewReader(file)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for d := json.NewDecoder(r); ; {
-		var review struct {
-			ReviewerID     string
-			ASIN           string
-			Overall        float64
-			UnixReviewTime int64
-		}
-		if err := d.Decode(&review); err == io.EOF {
-			return
-		} else if err != nil {
-			b.Fatal(err)
-		}
-	}
 }

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	blockBytes  = 1 << 20
+	blockBytes  = 1 << 19
 	blocksAhead = 4  // of each file: enough to keep both sides busy while one of them hesitates
 	blocksKept  = 32 // to be used again: as many as may be in use by who takes them
 	filesAtOnce = 8  // at most: more need memory, and outrun whoever takes the lines

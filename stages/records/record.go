@@ -52,6 +52,9 @@ func (p *Parser) Parse(line []byte) (Record, error) {
 // looksPython tells by the first key. JSON's begin with a double quote.
 // Python's do only if they contain a single one, which no field name here does.
 func looksPython(line []byte) bool {
+	if bytes.HasPrefix(line, []byte(`{"`)) { // as nearly all do
+		return false
+	}
 	line = bytes.TrimLeft(line, " \t")
 	if len(line) < 2 || line[0] != '{' {
 		return false

@@ -2,6 +2,7 @@ package yelp
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/prismflow/prismflow/stages"
@@ -56,24 +57,21 @@ func (s *Reviews) Run(ctx context.Context, env *stages.Env) error {
 	order := newChronology(env.Scratch, runLength)
 	defer order.close()
 	in := &reviewReader{users: newNumbers(), businesses: newNumbers()}
-	in.Reader = records.Open(ctx, env, s.Source.Files(), records.Options{What: "reviews", MaxBad: s.MaxBadRows, Member: reviewFile})
-	defer in.Close()
-	for in.Next(in.parse) {
-		if err := order.add(in.review); err != nil {
-			return err
-		}
-	}
-	if err := in.Err(); err != nil {
+	options := records.Options{What: "reviews", MaxBad: s.MaxBadRows, Member: reviewFile}
+	tally, err := records.Each(ctx, env, s.Source.Files(), options, decodeReview, func(at *records.Line, r review) error {
+		return records.Stop(order.add(in.event(at.Row, r)))
+	})
+	if err != nil {
 		return err
 	}
-	env.Count("rows", float64(in.Rows()))
-	env.Count("bad_rows", float64(in.Bad()))
+	env.Count("rows", float64(tally.Rows))
+	env.Count("bad_rows", float64(tally.Bad))
 	env.Count("users", float64(len(in.users.names)))
 	env.Count("items", float64(len(in.businesses.names)))
-	return s.write(ctx, env, in, order)
+	return s.write(ctx, env, in, order, tally.Rows)
 }
 
-func (s *Reviews) write(ctx context.Context, env *stages.Env, in *reviewReader, order *chronology) error {
+func (s *Reviews) write(ctx context.Context, env *stages.Env, in *reviewReader, order *chronology, rows int64) error {
 	out, err := s.Interactions.Create()
 	if err != nil {
 		return err
@@ -88,7 +86,7 @@ func (s *Reviews) write(ctx context.Context, env *stages.Env, in *reviewReader, 
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			env.Progress(written, in.Rows(), "reviews")
+			env.Progress(written, rows, "reviews")
 		}
 		written++
 		row := tables.Interaction{
@@ -102,36 +100,40 @@ func (s *Reviews) write(ctx context.Context, env *stages.Env, in *reviewReader, 
 	return out.Close()
 }
 
-// A reviewReader turns lines into events.
-type reviewReader struct {
-	*records.Reader
-	users      numbers
-	businesses numbers
-	review     event
+// A review is what is taken of a record.
+type review struct {
+	user, business string
+	stars          float32
+	at             int64 // seconds since 1970
 }
 
-func (r *reviewReader) parse(rec records.Record) error {
-	user, err := rec.ID("user_id")
-	if err != nil {
-		return err
+func decodeReview(rec records.Record) (r review, err error) {
+	if r.user, err = rec.Name("user_id"); err != nil {
+		return r, err
 	}
-	business, err := rec.ID("business_id")
-	if err != nil {
-		return err
+	if r.business, err = rec.Name("business_id"); err != nil {
+		return r, err
 	}
 	stars, err := rec.Float("stars")
 	if err == nil && (stars < 1 || stars > 5) {
 		err = records.FieldErrorf("stars", "is %v, not 1 to 5 stars", stars)
 	}
 	if err != nil {
-		return err
+		return r, err
 	}
-	at, err := date(rec, "date")
-	if err != nil {
-		return err
-	}
-	r.review = event{time: at, row: r.Row(), user: r.users.of(user), item: r.businesses.of(business), stars: float32(stars)}
-	return nil
+	r.stars = float32(stars)
+	r.at, err = date(rec, "date")
+	return r, err
+}
+
+// A reviewReader turns reviews into events.
+type reviewReader struct {
+	users      numbers
+	businesses numbers
+}
+
+func (r *reviewReader) event(row int64, v review) event {
+	return event{time: v.at, row: row, user: r.users.of(v.user), item: r.businesses.of(v.business), stars: v.stars}
 }
 
 // date reads a time, or a day, as seconds since 1970.
@@ -163,12 +165,12 @@ type numbers struct {
 
 func newNumbers() numbers { return numbers{known: map[string]uint32{}} }
 
-func (n *numbers) of(name []byte) uint32 {
-	if i, ok := n.known[string(name)]; ok {
+func (n *numbers) of(name string) uint32 {
+	if i, ok := n.known[name]; ok {
 		return i
 	}
 	i := uint32(len(n.names))
-	n.names = append(n.names, string(name))
+	n.names = append(n.names, strings.Clone(name)) // without what else is in its memory
 	n.known[n.names[i]] = i
 	return i
 }
