@@ -16,13 +16,13 @@ import (
 
 // A transfer is one download over several attempts.
 type transfer struct {
-	client *http.Client
-	stall  time.Duration
-	url    string
-	token  string                      // the bearer's; empty for none
-	limit  func(own http.Header) int64 // see remoteFile
-	path   string
-	known  urlRecord // what may still be right; zero when nothing is at hand
+	client  *http.Client
+	stall   time.Duration
+	url     string
+	token   string                      // the bearer's; empty for none
+	limit   func(own http.Header) int64 // see remoteFile
+	partial partial
+	known   urlRecord // what may still be right; zero when nothing is at hand
 	progress
 
 	header       http.Header // of the last answer that the URL's own host gave
@@ -85,6 +85,9 @@ func (t *transfer) ask(ctx context.Context, alive func()) (retry bool, err error
 			t.size, t.etag = 0, "" // the next attempt begins anew
 			return true, err
 		}
+	case http.StatusRequestedRangeNotSatisfiable:
+		t.size, t.etag = 0, "" // it has another file now, and begins anew
+		return true, &statusError{response.StatusCode, response.Status}
 	default:
 		transient := response.StatusCode >= 500 || response.StatusCode == http.StatusTooManyRequests
 		return transient, &statusError{response.StatusCode, response.Status}
@@ -159,17 +162,26 @@ func (t *transfer) condition(request *http.Request) {
 // receive appends the body to the file. total is how large the file must be in
 // the end; -1 if it is not known.
 func (t *transfer) receive(body io.Reader, total int64, alive func()) error {
-	f, err := os.OpenFile(t.path, os.O_CREATE|os.O_WRONLY, 0o666)
+	f, err := os.OpenFile(t.partial.path, os.O_CREATE|os.O_WRONLY, 0o666)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := f.Truncate(t.size); err != nil {
+	if err := t.partial.restart(f, t.size); err != nil {
 		return err
 	}
-	if _, err := f.Seek(t.size, io.SeekStart); err != nil {
-		return err
+	err = t.append(f, body, total, alive)
+	switch {
+	case err == nil:
+		return f.Close()
+	case !errors.Is(err, errTooLong):
+		t.partial.mark(f, t.size, t.etag)
 	}
+	return err
+}
+
+func (t *transfer) append(f *os.File, body io.Reader, total int64, alive func()) error {
+	marked := t.size
 	buf := make([]byte, 1<<20)
 	for {
 		n, err := body.Read(buf)
@@ -181,6 +193,10 @@ func (t *transfer) receive(body io.Reader, total int64, alive func()) error {
 		if t.size > t.most {
 			return fmt.Errorf("%w %d bytes", errTooLong, t.most)
 		}
+		if t.size-marked >= markEvery {
+			t.partial.mark(f, t.size, t.etag)
+			marked = t.size
+		}
 		if t.progress != nil {
 			t.progress(t.size, max(total, 0))
 		}
@@ -188,7 +204,7 @@ func (t *transfer) receive(body io.Reader, total int64, alive func()) error {
 		case err == io.EOF && total >= 0 && t.size != total:
 			return fmt.Errorf("the body ended after %d of %d bytes", t.size, total)
 		case err == io.EOF:
-			return f.Close()
+			return nil
 		case err != nil:
 			return err
 		}

@@ -198,18 +198,19 @@ const (
 )
 
 // download fetches the file into the store. A transfer that breaks off goes on
-// where it stopped, if the server says that it still has the same bytes.
+// where it stopped, if the server says that it still has the same bytes; in a
+// later run too, where enough of it had arrived.
 func (c *urlCache) download(ctx context.Context, f remoteFile, known urlRecord, progress progress) (artifacts.Digest, error) {
-	dir, err := c.store.TempDir("download")
+	part, err := c.partial(f.url)
 	if err != nil {
 		return "", err
 	}
-	defer c.store.RemoveTemp(dir)
 	t := transfer{
 		client: c.clientFor(f), stall: c.stall, url: f.url, token: f.token, limit: f.limit,
-		path: filepath.Join(dir, "body"), known: known, progress: progress,
+		partial: part, known: known, progress: progress,
 	}
-	for attempt, reached := 1, int64(0); ; attempt++ {
+	t.size, t.etag = part.begun()
+	for attempt, reached := 1, t.size; ; attempt++ {
 		retry, err := t.attempt(ctx)
 		if err == nil {
 			break
@@ -224,19 +225,20 @@ func (c *urlCache) download(ctx context.Context, f remoteFile, known urlRecord, 
 			return "", err
 		}
 	}
+	defer part.remove()
 	if t.unchanged {
 		return known.Digest, nil
 	}
-	digest, err := digestFile(t.path)
+	digest, err := digestFile(part.path)
 	if err != nil {
 		return "", err
 	}
 	if f.check != nil {
-		if err := f.check(received{t.header, t.path, t.size, digest}); err != nil {
+		if err := f.check(received{t.header, part.path, t.size, digest}); err != nil {
 			return "", err
 		}
 	}
-	if err := c.store.Adopt(ctx, t.path, digest); err != nil {
+	if err := c.store.Adopt(ctx, part.path, digest); err != nil {
 		return "", err
 	}
 	data, err := json.Marshal(urlRecord{URL: stages.PublicURL(f.url), Digest: digest, ETag: t.etag, LastModified: t.lastModified, Fetched: time.Now().UTC()})

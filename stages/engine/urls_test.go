@@ -26,6 +26,7 @@ type fileServer struct {
 	breaks   atomic.Int64
 	requests atomic.Int64
 	bytes    atomic.Int64
+	start    atomic.Int64 // of what the last request was sent
 }
 
 func (s *fileServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -44,6 +45,7 @@ func (s *fileServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		start = 0
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	s.start.Store(int64(start))
 	if start > 0 {
 		w.WriteHeader(http.StatusPartialContent)
 	}
@@ -134,6 +136,83 @@ func TestTransferThatMakesHeadway(t *testing.T) {
 	c, url = urlTest(t, server)
 	if _, err := c.file(context.Background(), url, "", nil); err == nil || server.requests.Load() != downloadAttempts {
 		t.Errorf("%d attempts, which got nowhere, and then %v", server.requests.Load(), err)
+	}
+}
+
+// A run that was given up, or killed, leaves what arrived to the next.
+func TestALaterRunGoesOn(t *testing.T) {
+	server := &fileServer{content: strings.Repeat("0123456789", 500_000), cut: 2_000_000}
+	server.breaks.Store(1)
+	c, url := urlTest(t, server)
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err := c.file(ctx, url, "", func(done, _ int64) {
+		if done >= 1_500_000 {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("error %v", err)
+	}
+	part, err := c.partial(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrived, _ := part.begun()
+	if arrived < worthMark {
+		t.Fatalf("%d bytes are kept", arrived)
+	}
+	server.breaks.Store(0)
+	if got := fetch(t, c, url, ""); got != server.content {
+		t.Fatalf("got %d bytes, want %d", len(got), len(server.content))
+	}
+	if start := server.start.Load(); start != arrived {
+		t.Errorf("a run that had %d bytes was sent what begins at %d", arrived, start)
+	}
+	if arrived, _ := part.begun(); arrived != 0 {
+		t.Errorf("%d bytes are kept of a file that is there", arrived)
+	}
+}
+
+// What was kept is of no use for another version, and none when the file is
+// shorter now.
+func TestALaterRunBeginsAnew(t *testing.T) {
+	for name, content := range map[string]string{"another version": strings.Repeat("abcdefghij", 400_000), "a shorter one": "short"} {
+		server := &fileServer{content: content}
+		c, url := urlTest(t, server)
+		part, err := c.partial(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(part.path, make([]byte, 2*worthMark), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(part.markPath(), fmt.Appendf(nil, `{"bytes":%d,"etag":"\"old\""}`, 2*worthMark), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := fetch(t, c, url, ""); got != content {
+			t.Errorf("%s: got %d bytes, want %d", name, len(got), len(content))
+		}
+	}
+}
+
+func TestOldPartialsAreForgotten(t *testing.T) {
+	c, url := urlTest(t, &fileServer{})
+	part, err := c.partial(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(part.path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-2 * forgetAfter)
+	if err := os.Chtimes(part.path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.partial("http://other"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(part.path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a download of two weeks ago is still there: %v", err)
 	}
 }
 
