@@ -37,7 +37,7 @@ type validator interface {
 //
 // A field of type Setting is a parameter that is not part of the key. A Source
 // field that is no directory may be pinned by a parameter sha256 (or <name>_sha256
-// when the field is not called source). If *T has a method Validate() []Problem it is asked after
+// when the field is called neither source nor url). If *T has a method Validate() []Problem it is asked after
 // all fields are set, and then Chosen() map[string]any for the parameters that
 // the key has in place of those of the file. A *T may also be a Revalidator. A wrong declaration is a programming error and panics.
 func Declare[T any, P interface {
@@ -231,7 +231,7 @@ func (f declaredField) params() []Param {
 }
 
 func (f declaredField) pinName() string {
-	if f.name == "source" {
+	if f.name == "source" || f.name == "url" {
 		return "sha256"
 	}
 	return f.name + "_sha256"

@@ -20,6 +20,7 @@ import (
 	"github.com/prismflow/prismflow/stages/evaluate"
 	"github.com/prismflow/prismflow/stages/exec"
 	"github.com/prismflow/prismflow/stages/features"
+	"github.com/prismflow/prismflow/stages/fetch"
 	"github.com/prismflow/prismflow/stages/images"
 	"github.com/prismflow/prismflow/stages/recommend"
 	"github.com/prismflow/prismflow/stages/sequences"
@@ -48,6 +49,7 @@ func families() []func() []stages.Kind {
 		evaluate.Kinds,
 		exec.Kinds,
 		features.Kinds,
+		fetch.Kinds,
 		images.Kinds,
 		recommend.Kinds,
 		sequences.Kinds,
