@@ -36,7 +36,7 @@ var arrows = map[string][]string{
 // and its traps stay there.
 var owners = map[string][]string{
 	"github.com/apache/arrow/go/v17": {"artifacts"},
-	"github.com/ebitengine/purego":   {"model/gotorch", "stages/picture"},
+	"github.com/ebitengine/purego":   {"model/gotorch", "stages/gunzip", "stages/picture"},
 	"golang.org/x/image":             {"stages/picture"},
 	"github.com/BurntSushi/toml":     {"pipelines"},
 	"github.com/spf13/cobra":         {"cmd"},

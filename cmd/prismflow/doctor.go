@@ -16,6 +16,7 @@ import (
 
 	"github.com/prismflow/prismflow/artifacts/disk"
 	"github.com/prismflow/prismflow/model/gotorch"
+	"github.com/prismflow/prismflow/stages/gunzip"
 	"github.com/prismflow/prismflow/stages/picture"
 )
 
@@ -42,10 +43,10 @@ const (
 )
 
 const doctorDoc = `Doctor looks at what prismflow needs from this machine: a cache that can be
-written to, for pictures the libraries that decode them, and for models libtorch,
-a C++ compiler and devices. It compiles what connects to libtorch if that was not
-done before. For each missing thing it says what to do. The exit code is 1 only if
-not even data stages can run.`
+written to, the libraries that decode pictures and inflate gzip files, and for
+models libtorch, a C++ compiler and devices. It compiles what connects to libtorch
+if that was not done before. For each missing thing it says what to do. The exit
+code is 1 only if not even data stages can run.`
 
 func newDoctorCommand(s *streams) *cobra.Command {
 	var o cacheOptions
@@ -65,7 +66,7 @@ func newDoctorCommand(s *streams) *cobra.Command {
 
 func runDoctor(ctx context.Context, o cacheOptions, libtorch string, s *streams) error {
 	report := doctorReport{Format: 1, OK: true}
-	report.Checks = append(report.Checks, checkProgram(), checkMachine(), checkCache(ctx, o.cache, s), checkPictures(), checkCompiler(s))
+	report.Checks = append(report.Checks, checkProgram(), checkMachine(), checkCache(ctx, o.cache, s), checkPictures(), checkGzip(), checkCompiler(s))
 	report.Checks = append(report.Checks, checkTorch(ctx, libtorch, s)...)
 	for _, c := range report.Checks {
 		report.OK = report.OK && c.State != checkBroken
@@ -179,6 +180,16 @@ func checkPictures() check {
 		c.Remedy = err.Error()
 	}
 	return c
+}
+
+// checkGzip says what gzip files are inflated by. Without the library it takes
+// longer, and gives the same.
+func checkGzip() check {
+	library, err := gunzip.Library()
+	if err != nil {
+		return check{Name: "gzip", State: checkMissing, Text: "inflated by Go: the same bytes, several times slower", Remedy: err.Error()}
+	}
+	return check{Name: "gzip", State: checkOK, Text: "inflated by " + library}
 }
 
 func checkCompiler(s *streams) check {
