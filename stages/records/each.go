@@ -12,10 +12,15 @@ import (
 	"github.com/prismflow/prismflow/stages/lines"
 )
 
-// chunksAtOnce is how many pieces of a source, of about a megabyte, are parsed
-// or wait for their turn. More than there are cores wait, so that those have
-// something to do while take is busy with the end of a batch.
-const chunksAtOnce = 16
+const (
+	// chunksAtOnce is how many pieces of a source, of about half a megabyte, are
+	// parsed or wait for their turn. More than there are cores wait, so that those
+	// have something to do while take is busy with the end of a batch.
+	chunksAtOnce = 16
+	// longLine is the length in bytes from which lines are parsed one at a time:
+	// of a hostile one that takes fifty times its memory, which the parser keeps.
+	longLine = 256 << 10
+)
 
 // Each reads files as a Reader does, on all cores: decode makes a value of a
 // record, in any goroutine and any order; take is given the values one after the
@@ -35,7 +40,7 @@ func Each[T any](ctx context.Context, env *stages.Env, files []stages.File, opti
 	chunks := lines.OpenChunks(ctx, files, lines.Options{Member: options.Member})
 	defer chunks.Close()
 	o := &ordered[T]{
-		env: env, stop: cancel, take: take, what: options.What,
+		env: env, stop: cancel, decode: decode, take: take, what: options.What,
 		bad: badRows{allowed: options.MaxBad, log: env.Log}, line: Line{parser: Parser{Python: options.Python}},
 	}
 	parsers := sync.Pool{New: func() any { return &Parser{Python: options.Python} }}
@@ -94,6 +99,7 @@ type decoded[T any] struct {
 	text  []byte
 	value T
 	err   error
+	late  bool // a long line, which is decoded when it is taken
 }
 
 func (b *batch[T]) decode(parser *Parser, decode func(Record) (T, error)) {
@@ -102,23 +108,30 @@ func (b *batch[T]) decode(parser *Parser, decode func(Record) (T, error)) {
 		if blank(text) {
 			continue
 		}
-		d := decoded[T]{line: i, text: text}
-		record, err := parser.Parse(text)
-		if err == nil {
-			d.value, err = decode(record)
+		d := decoded[T]{line: i, text: text, late: len(text) > longLine}
+		if !d.late {
+			d.parse(parser, decode)
 		}
-		d.err = err
 		b.values = append(b.values, d)
 	}
 }
 
+func (d *decoded[T]) parse(parser *Parser, decode func(Record) (T, error)) {
+	record, err := parser.Parse(d.text)
+	if err == nil {
+		d.value, err = decode(record)
+	}
+	d.err = err
+}
+
 // ordered takes values in the order of the source, until one ends that.
 type ordered[T any] struct {
-	env  *stages.Env
-	stop func()
-	take func(*Line, T) error
-	what string
-	bad  badRows
+	env    *stages.Env
+	stop   func()
+	decode func(Record) (T, error)
+	take   func(*Line, T) error
+	what   string
+	bad    badRows
 
 	line       Line  // the current one
 	linesAhead int64 // of its file, before the current chunk
@@ -157,6 +170,9 @@ func (o *ordered[T]) add(b *batch[T]) {
 
 func (o *ordered[T]) one(d *decoded[T]) error {
 	o.line.number, o.line.Row, o.line.text = o.linesAhead+d.line+1, o.rowsAhead+d.line+1, d.text
+	if d.late {
+		d.parse(&o.line.parser, o.decode)
+	}
 	err := d.err
 	if err == nil {
 		err = o.take(&o.line, d.value)

@@ -73,6 +73,8 @@ func manyLines(n int) string {
 			text.WriteString("{\"id\": \"cut off\n")
 		case i%7000 == 6999:
 			fmt.Fprintf(&text, "{\"id\": \"refused%d\"}\n", i)
+		case i%9000 == 8999:
+			fmt.Fprintf(&text, "{\"text\": %q, \"id\": \"i%d\"}\n", strings.Repeat("x", longLine), i)
 		default:
 			fmt.Fprintf(&text, "{\"id\": \"i%d\", \"text\": %q}\n", i, strings.Repeat("x", i%300))
 		}
