@@ -47,9 +47,6 @@ func (s *fileSet) of(at int) *document {
 	return s.docs[sort.Search(len(s.docs), func(i int) bool { return s.docs[i].base > at })-1]
 }
 
-// main is the pipeline file itself.
-func (s *fileSet) main() *document { return s.docs[0] }
-
 func (s *fileSet) place(at int) (file string, line, column int) {
 	doc := s.of(at)
 	line, column = doc.index.place(at - doc.base)

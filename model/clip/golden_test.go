@@ -2,7 +2,6 @@ package clip
 
 import (
 	"encoding/json"
-	"fmt"
 	"image"
 	"image/color"
 	"image/png"
@@ -163,7 +162,7 @@ func closeTo(t testing.TB, what string, got, want []float32, tolerance float64) 
 	if !(worst <= tolerance) {
 		t.Errorf("%s: %g from what is expected, %g allowed", what, worst, tolerance)
 	}
-	t.Log(fmt.Sprintf("%s: %g from what is expected", what, worst))
+	t.Logf("%s: %g from what is expected", what, worst)
 }
 
 func mustTokenizer(t testing.TB, files Files) *Tokenizer {

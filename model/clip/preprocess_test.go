@@ -69,19 +69,6 @@ func levels(size Size, crop Size) Preprocess {
 	return Preprocess{Resize: size != Size{}, Size: size, Crop: true, CropSize: crop}
 }
 
-func mustPixels(t testing.TB, p Preprocess, rgb []byte, width, height int) []float32 {
-	t.Helper()
-	c, h, w := p.Shape()
-	pixels := make([]float32, c*h*w)
-	for i := range pixels {
-		pixels[i] = float32(math.NaN())
-	}
-	if err := p.Pixels(pixels, rgb, width, height); err != nil {
-		t.Fatal(err)
-	}
-	return pixels
-}
-
 func TestBrokenPictures(t *testing.T) {
 	p := levels(Size{Shortest: 8}, Size{Height: 8, Width: 8})
 	for _, test := range []struct {

@@ -214,8 +214,9 @@ func TestJSONValues(t *testing.T) {
 	stage := plainItems()
 	stage.Title, stage.Categories, stage.Price, stage.Brand = "title", "tags", "price", "brand"
 	price := 12.5
-	got, _, err := items(t, stage, `{"item": 7, "title": "a\u00e9", "tags": ["x", null, 3], "price": "12.5", "more": {"x": [1]}}`+"\r\n\n"+
-		`{"item": "8", "tags": "x|y", "price": 1.25e1, "brand": null, "title": 1984}`, "")
+	records := `{"item": 7, "title": "a\u00e9", "tags": ["x", null, 3], "price": "12.5", "more": {"x": [1]}}` + "\r\n\n" +
+		`{"item": "8", "tags": "x|y", "price": 1.25e1, "brand": null, "title": 1984}`
+	_, _, err := items(t, stage, records, "")
 	want := []tables.Item{
 		{Item: "7", Title: "aé", Categories: []string{"x", "3"}, Price: &price},
 		{Item: "8", Title: "1984", Categories: []string{"x", "y"}, Price: &price},
@@ -224,8 +225,7 @@ func TestJSONValues(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	stage.Brand = ""
-	got, _, err = items(t, stage, `{"item": 7, "title": "a\u00e9", "tags": ["x", null, 3], "price": "12.5", "more": {"x": [1]}}`+"\r\n\n"+
-		`{"item": "8", "tags": "x|y", "price": 1.25e1, "brand": null, "title": 1984}`, "")
+	got, _, err := items(t, stage, records, "")
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
 		t.Errorf("%v, (-want +got)\n%s", err, diff)
 	}
