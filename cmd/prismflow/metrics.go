@@ -109,7 +109,7 @@ func runMetrics(ctx context.Context, file string, o *pipelineOptions, asJSON, wi
 		s.err.printf("%s has no %s stage with a result\n", file, evaluateKind)
 	}
 	w.writeMetricTables(s.out, metrics, s.colourful(s.out))
-	w.writeSliceTables(s.out, slices)
+	w.writeSliceTables(s.out, slices, w.modelNames(metrics))
 	return nil
 }
 
@@ -230,10 +230,21 @@ func shownCutoff(rows []metricRow) int32 {
 	return k
 }
 
-// label gives the rows of several stages names that tell their models apart: a
-// model that all stages have found equally good, as baselines are, keeps its
-// own; any other goes by the stage that trained it.
+// label gives the rows of several stages names that tell their models apart.
 func (w *workspace) label(rows []metricRow) []metricRow {
+	name := w.modelNames(rows)
+	labelled := slices.Clone(rows)
+	for i, row := range labelled {
+		labelled[i].Model = name(row.Stage, row.Model)
+	}
+	return labelled
+}
+
+// modelNames tells the models of several stages apart: a model that all stages
+// have found equally good, as baselines are on the same answers, keeps its own
+// name; any other goes by the stage that trained it, and a baseline by the one
+// that evaluated it as well.
+func (w *workspace) modelNames(rows []metricRow) func(stage, model string) string {
 	stagesOf := map[string]map[string]string{} // model → stage → its values
 	for _, row := range rows {
 		if stagesOf[row.Model] == nil {
@@ -241,17 +252,23 @@ func (w *workspace) label(rows []metricRow) []metricRow {
 		}
 		stagesOf[row.Model][row.Stage] += fmt.Sprintln(row.Metric, row.K, row.Value)
 	}
-	labelled := slices.Clone(rows)
-	for i, row := range labelled {
-		values := map[string]bool{}
-		for _, v := range stagesOf[row.Model] {
-			values[v] = true
+	differs := map[string]bool{}
+	for model, values := range stagesOf {
+		distinct := map[string]bool{}
+		for _, v := range values {
+			distinct[v] = true
 		}
-		if len(values) > 1 {
-			labelled[i].Model = w.trainer(row.Stage)
-		}
+		differs[model] = len(distinct) > 1
 	}
-	return labelled
+	return func(stage, model string) string {
+		switch {
+		case !differs[model]:
+			return model
+		case isBaseline(model) == 1:
+			return model + " of " + stage
+		}
+		return w.trainer(stage)
+	}
 }
 
 // trainer is the stage whose model a stage evaluates, or that stage itself.

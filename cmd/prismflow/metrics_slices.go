@@ -10,16 +10,19 @@ import (
 const slicedMetric = "ndcg"
 
 // writeSliceTables compares the models on some of the answers: for each split
-// and slice a table with a line for each bucket and a column for each model.
-func (w *workspace) writeSliceTables(to stream, rows []sliceRow) {
+// and slice a table with a line for each bucket and a column for each model, which
+// are called as in the tables of metrics. Slices cannot tell which models are the
+// same: one stage may have some that another has not.
+func (w *workspace) writeSliceTables(to stream, rows []sliceRow, name func(stage, model string) string) {
 	type slice struct{ split, name string }
 	var order []slice
 	tables := map[slice]*sliceTable{}
 	k := shownCutoff(metricsOf(rows))
-	for _, row := range w.labelSlices(rows) {
+	for _, row := range rows {
 		if row.Metric != slicedMetric || row.K != k {
 			continue
 		}
+		row.Model = name(row.Stage, row.Model)
 		at := slice{row.Split, row.Slice}
 		if tables[at] == nil {
 			order = append(order, at)
@@ -40,15 +43,6 @@ func metricsOf(rows []sliceRow) []metricRow {
 		metrics[i] = metricRow{row.Stage, row.Model, row.Split, row.Metric, row.K, row.Value, row.N}
 	}
 	return metrics
-}
-
-// labelSlices gives slices the names of models that metrics have.
-func (w *workspace) labelSlices(rows []sliceRow) []sliceRow {
-	labelled := slices.Clone(rows)
-	for i, metric := range w.label(metricsOf(rows)) {
-		labelled[i].Model = metric.Model
-	}
-	return labelled
 }
 
 // A sliceTable is a matrix of buckets by models.

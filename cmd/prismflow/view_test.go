@@ -225,7 +225,9 @@ test split, 300 users
 
 func TestSliceTables(t *testing.T) {
 	var rows []sliceRow
+	var metrics []metricRow
 	for model, value := range map[string]float64{"prism": .05, "knn": .04} {
+		metrics = append(metrics, metricRow{"evaluate", model, "test", "ndcg", 20, value, 1280})
 		for _, metric := range []string{"recall", "ndcg"} {
 			rows = append(rows,
 				sliceRow{"evaluate", model, "test", "item_frequency", "1-4", metric, 20, value, 1200},
@@ -233,18 +235,21 @@ func TestSliceTables(t *testing.T) {
 				sliceRow{"evaluate", model, "test", "item_frequency", "5+", metric, 5, value / 2, 80})
 		}
 	}
-	rows = append(rows, sliceRow{"evaluate", "prism", "test", "item", "cold", "ndcg", 20, 0, 7})
+	// Of another stage, which found the baseline as good and has fewer slices.
+	metrics = append(metrics, metricRow{"plain", "prism", "test", "ndcg", 20, .03, 1280}, metricRow{"plain", "knn", "test", "ndcg", 20, .04, 1280})
+	rows = append(rows, sliceRow{"evaluate", "prism", "test", "item", "cold", "ndcg", 20, 0, 7},
+		sliceRow{"plain", "prism", "test", "item_frequency", "1-4", "ndcg", 20, .03, 1200}, sliceRow{"plain", "knn", "test", "item_frequency", "1-4", "ndcg", 20, .04, 1200})
 	var out bytes.Buffer
 	w := &workspace{pipeline: &pipelines.Pipeline{}}
-	w.writeSliceTables(stream{Writer: &out}, rows)
+	w.writeSliceTables(stream{Writer: &out}, rows, w.modelNames(metrics))
 	want := `
 test split, ndcg@20 by item frequency
-            users       prism         knn
-  1-4       1,200      0.0500      0.0400
-  5+           80      0.1000      0.0800
+            users    evaluate       plain         knn
+  1-4       1,200      0.0500      0.0300      0.0400
+  5+           80      0.1000           –      0.0800
 
 test split, ndcg@20 by item
-             users       prism
+             users    evaluate
   cold           7      0.0000
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
