@@ -60,6 +60,7 @@ type experiment struct {
 	name    string
 	train   map[string]any
 	split   map[string]any
+	vectors map[string]any // of features, which the model and the evaluation read; nil: there are none
 	options map[string]any // of the evaluation
 	places  []int          // of each user's answer
 	metrics func([]tables.Metric)
@@ -90,13 +91,19 @@ func (w *world) subject(e experiment) Subject {
 	type in = map[string]map[string]artifacts.Digest
 	options := map[string]any{"filter_seen": true, "ties": "pessimistic"}
 	maps.Copy(options, e.options)
-	return Subject{Name: e.name, Open: w.open, Results: []Result{
+	fitted, judged := in{"split": read(split), "items": read(corpus)}, in{"model": read(model), "split": read(split)}
+	subject := Subject{Name: e.name, Open: w.open}
+	if e.vectors != nil {
+		vectors := file(fmt.Sprint("vectors", e.vectors))
+		fitted["features"], judged["features"] = read(vectors), read(vectors)
+		subject.Results = append(subject.Results, result("vectors", "features.hashed", e.vectors, in{"items": read(file("made of"))}, map[string]artifacts.Output{"features": vectors}))
+	}
+	subject.Results = append(subject.Results,
 		result("corpus", "corpus", map[string]any{"min_core": 5.0}, nil, map[string]artifacts.Output{"sequences": corpus}),
 		result("split", "split.leave_one_out", e.split, in{"sequences": read(corpus)}, map[string]artifacts.Output{"split": split}),
-		result("fit", "prism.train", e.train, in{"split": read(split), "items": read(corpus)}, map[string]artifacts.Output{"model": model}),
-		result("judge", "evaluate", options, in{"model": read(model), "split": read(split)},
-			map[string]artifacts.Output{"metrics": store(w, metrics), "ranks": store(w, ranks)}),
-	}}
+		result("fit", "prism.train", e.train, fitted, map[string]artifacts.Output{"model": model}),
+		result("judge", "evaluate", options, judged, map[string]artifacts.Output{"metrics": store(w, metrics), "ranks": store(w, ranks)}))
+	return subject
 }
 
 func (e experiment) tables() (metrics []tables.Metric, ranks []tables.Rank) {
@@ -346,6 +353,22 @@ func TestReadRefuses(t *testing.T) {
 }
 
 // Settings are called by their own names unless two stages have one of the name.
+// A stage that one model does without is one difference, whatever its settings are
+// and whatever it was made of, and none of the baselines.
+func TestAModelWithoutFeatures(t *testing.T) {
+	w := newWorld(t)
+	report := w.report(Options{},
+		experiment{name: "with", vectors: map[string]any{"width": 512, "words": 2}, train: map[string]any{"hidden": 64}, places: places(8, 1)},
+		experiment{name: "without", train: map[string]any{"hidden": 64}, places: places(9, 2)})
+	var labels []string
+	for _, row := range report.Tables[0].Rows {
+		labels = append(labels, row.Label)
+	}
+	if want := []string{"vectors.kind=features.hashed", "vectors.kind=–", "popularity"}; !slices.Equal(labels, want) {
+		t.Errorf("rows are %q, want %q", labels, want)
+	}
+}
+
 func TestNames(t *testing.T) {
 	all := []settings{
 		{values: map[setting]string{{"model", "layers"}: "1", {"split", "min"}: "3", {"model.features", "min"}: "1", {"", "kind"}: "x"},

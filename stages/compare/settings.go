@@ -133,22 +133,36 @@ func (s settings) identity() string {
 }
 
 // differing are the settings in which some of all differ, seeds left out, in the
-// order of roles and names.
+// order of roles and names. Where some have a stage that others do without, as a
+// model without features has none of them, that alone is said, and not each of its
+// settings and of those before it.
 func differing(all []settings) []setting {
-	values := map[setting]map[string]bool{}
-	for _, s := range all {
-		for at := range s.values {
-			values[at] = map[string]bool{}
-		}
-	}
-	for at, seen := range values {
-		for _, s := range all {
-			seen[s.values[at]] = true
+	roles := make([]map[string]bool, len(all))
+	seen := map[setting]map[string]bool{}
+	for i, s := range all {
+		roles[i] = map[string]bool{}
+		for at, value := range s.values {
+			roles[i][at.role] = true
+			if seen[at] == nil {
+				seen[at] = map[string]bool{}
+			}
+			seen[at][value] = true
 		}
 	}
 	var found []setting
-	for at, seen := range values {
-		if len(seen) > 1 && at.base() != seedParam {
+	for at, values := range seen {
+		differs := len(values) > 1
+		for i, s := range all {
+			_, has := s.values[at]
+			switch {
+			case has:
+			case roles[i][at.role]: // the stage, without the parameter
+				differs = true
+			case at.param == kindSetting && roles[i][above(at.role)]: // without the stage
+				differs = true
+			}
+		}
+		if differs && at.base() != seedParam {
 			found = append(found, at)
 		}
 	}
@@ -156,6 +170,11 @@ func differing(all []settings) []setting {
 		return strings.Compare(a.role+"\x00"+a.param, b.role+"\x00"+b.param)
 	})
 	return found
+}
+
+// above is the role of the stage that reads what the one with this role makes.
+func above(role string) string {
+	return role[:max(0, strings.LastIndex(role, "."))]
 }
 
 // names are what people call settings: by the parameter alone where that says

@@ -17,6 +17,11 @@ const (
 	metricsOutput = "metrics"
 	ranksOutput   = "ranks"
 	modelInput    = "model"
+
+	// What the stage kind of this program reads for its slices alone: neither
+	// metrics nor ranks depend on it.
+	evaluateKind = "evaluate"
+	slicesInput  = "features"
 )
 
 // baselines are the models that owe nothing to the trained one beside them.
@@ -146,7 +151,9 @@ func lineageOf(subject Subject, result Result) lineage {
 }
 
 // follow adds what a result was made of. A stage that several inputs lead to has
-// the first role alone: where it is found again it says nothing new. The model
+// the first role alone: where it is found again it says nothing new. So does any
+// other that has the same columns, as features hand on the ids of items; of stages
+// that are all new, the last has handed on what the others made. The model
 // comes last, so that what is behind the split has a role in which the model
 // does not occur.
 func (l lineage) follow(subject Subject, role string, result Result, seen map[string]bool) {
@@ -156,27 +163,22 @@ func (l lineage) follow(subject Subject, role string, result Result, seen map[st
 		return cmp.Or(last(a)-last(b), cmp.Compare(a, b))
 	})
 	for _, port := range ports {
+		if result.Manifest.Request.Kind == evaluateKind && port == slicesInput {
+			continue
+		}
 		at := joined(role, port)
-		i := lastIndex(subject.Results, func(r Result) bool { return r.Stage != result.Stage && feeds(r.Manifest, inputs[port]) })
+		feeding := slices.DeleteFunc(slices.Clone(subject.Results), func(r Result) bool {
+			return r.Stage == result.Stage || !feeds(r.Manifest, inputs[port])
+		})
 		switch {
-		case i < 0:
+		case len(feeding) == 0:
 			l.missing[at] = combined(inputs[port])
-		case !seen[subject.Results[i].Stage]:
-			l.results[at] = subject.Results[i]
-			l.follow(subject, at, subject.Results[i], seen)
+		case !slices.ContainsFunc(feeding, func(r Result) bool { return seen[r.Stage] }):
+			from := feeding[len(feeding)-1]
+			l.results[at] = from
+			l.follow(subject, at, from, seen)
 		}
 	}
-}
-
-// lastIndex is the place of the last result of which something is true, or -1. A
-// stage that hands on what it read stands behind the one that it read it from.
-func lastIndex(results []Result, is func(Result) bool) int {
-	for i, result := range slices.Backward(results) {
-		if is(result) {
-			return i
-		}
-	}
-	return -1
 }
 
 func last(port string) int {
