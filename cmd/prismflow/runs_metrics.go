@@ -78,10 +78,17 @@ func headlineWorth(row metricRow) int {
 	return worth
 }
 
+// headlineStages is how many stages have their metric in a list; a sweep has many.
+const headlineStages = 2
+
 // headlineText is the headlines on one line.
 func headlineText(metrics []metricRow) string {
 	var parts []string
-	for _, row := range metrics {
+	for i, row := range metrics {
+		if i == headlineStages {
+			parts = append(parts, fmt.Sprintf("and of %d more", len(metrics)-i))
+			break
+		}
 		text := fmt.Sprintf("%s@%d %.4f", row.Metric, row.K, row.Value)
 		if len(metrics) > 1 {
 			text = row.Stage + " " + text

@@ -138,6 +138,10 @@ func TestHeadlines(t *testing.T) {
 	if got, want := headlineText(headlines(rows)), "a ndcg@10 4.0000, b mrr@1 6.0000"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	many := append(rows[:len(rows):len(rows)], metricRow{Stage: "c", Model: "prism", Metric: "mrr", K: 1}, metricRow{Stage: "d", Model: "prism", Metric: "mrr", K: 1})
+	if got, want := headlineText(headlines(many)), "a ndcg@10 4.0000, b mrr@1 6.0000, and of 2 more"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 	if got, want := headlineText(headlines(rows[:5])), "ndcg@10 4.0000"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

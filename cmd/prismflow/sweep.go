@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -253,10 +254,29 @@ func openSweep(file string, o *sweepOptions, s *streams) (*sweeper, error) {
 	w := &sweeper{workspace: &workspace{pipeline: loaded[0], argument: file, store: store}, o: o, streams: s, plan: plan}
 	name := cmp.Or(o.name, sweepName(loaded[0], chosen, set))
 	w.record = sweep.NewRecord(name, loaded[0].Name, loaded[0].Path, points, plan)
-	if err := w.prepare(); err != nil {
+	if err := w.prepare(sweptParams(loaded)); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
+}
+
+// sweptParams are the parameters of a sweep's run as its record has them: a list
+// where the points differ.
+func sweptParams(points []*pipelines.Pipeline) map[string]any {
+	params := recordedParams(points[0])
+	for name := range params {
+		var values []any
+		for _, point := range points {
+			value := recordedParams(point)[name]
+			if !slices.ContainsFunc(values, func(v any) bool { return reflect.DeepEqual(v, value) }) {
+				values = append(values, value)
+			}
+		}
+		if len(values) > 1 {
+			params[name] = values
+		}
+	}
+	return params
 }
 
 // sweepName is the name of a sweep that is given none: the same for the same
@@ -270,11 +290,12 @@ func sweepName(p *pipelines.Pipeline, points []pipelines.Point, set map[string]s
 }
 
 // prepare makes the engine and takes over what is recorded of the sweep.
-func (w *sweeper) prepare() error {
+func (w *sweeper) prepare(params map[string]any) error {
 	config, err := engineConfig(w.workspace, &w.o.pipelineOptions, w.streams)
 	if err != nil {
 		return err
 	}
+	config.Params = params
 	if w.engine, err = engine.New(config, w.plan.Specs); err != nil {
 		return err
 	}
