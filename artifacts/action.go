@@ -33,6 +33,10 @@ type OutputFile struct {
 // is not a valid name of an output, so it never collides with one.
 const ManifestPath = "manifest.json"
 
+// SignaturePath is the path of the manifest's signature among an action's output
+// files, where somebody signed it (see package trust).
+const SignaturePath = "manifest.sig"
+
 // What a decoder believes of bytes that may come from a remote.
 const (
 	maxAction      = 4 << 20 // bytes

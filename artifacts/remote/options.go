@@ -1,0 +1,66 @@
+package remote
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Options are the choices of a Store. The zero value is right for use.
+type Options struct {
+	// Parallel is how many requests go on at once. 0 means DefaultParallel.
+	Parallel int
+
+	// PartBytes is the size of the parts in which large blobs are read side by
+	// side. 0 means DefaultPartBytes.
+	PartBytes int64
+
+	// Bandwidth is how many bytes a second all transfers together may move,
+	// both ways. 0 is no limit.
+	Bandwidth int64
+
+	// Timeout is how long the remote may be silent: before an answer, or in the
+	// middle of a body. 0 means DefaultTimeout.
+	Timeout time.Duration
+
+	// Attempts is how often a request that failed in a way that may pass is made
+	// in all. 0 means DefaultAttempts.
+	Attempts int
+
+	// Breaker is after how many requests in a row that failed so the remote is
+	// not asked for a while (Cooldown), and then with a single request first.
+	// 0 means DefaultBreaker.
+	Breaker  int
+	Cooldown time.Duration // 0 means DefaultCooldown
+
+	// Now is the clock and Sleep waits, for tests; nil means those of package time.
+	Now   func() time.Time
+	Sleep func(time.Duration) <-chan time.Time
+}
+
+// Defaults of Options.
+const (
+	DefaultParallel  = 8
+	DefaultPartBytes = 16 << 20
+	DefaultTimeout   = 30 * time.Second
+	DefaultAttempts  = 3
+	DefaultBreaker   = 3
+	DefaultCooldown  = time.Minute
+)
+
+// Validate says all that is wrong with the options.
+func (o Options) Validate() error {
+	var wrong []error
+	for _, number := range []struct {
+		name  string
+		value int64
+	}{
+		{"Parallel", int64(o.Parallel)}, {"PartBytes", o.PartBytes}, {"Bandwidth", o.Bandwidth}, {"Timeout", int64(o.Timeout)},
+		{"Attempts", int64(o.Attempts)}, {"Breaker", int64(o.Breaker)}, {"Cooldown", int64(o.Cooldown)},
+	} {
+		if number.value < 0 {
+			wrong = append(wrong, fmt.Errorf("option %s is %d, must not be negative", number.name, number.value))
+		}
+	}
+	return errors.Join(wrong...)
+}
