@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -20,7 +21,9 @@ type Options struct {
 	Bandwidth int64
 
 	// Timeout is how long the remote may be silent: before an answer, or in the
-	// middle of a body. 0 means DefaultTimeout.
+	// middle of a body. 0 means DefaultTimeout. After bytes that a driver took and
+	// may still be sending, the silence may be longer by the time in which a line
+	// of 256 KiB a second moves them, at most two minutes.
 	Timeout time.Duration
 
 	// Attempts is how often a request that failed in a way that may pass is made
@@ -33,7 +36,12 @@ type Options struct {
 	Breaker  int
 	Cooldown time.Duration // 0 means DefaultCooldown
 
-	// Now is the clock and Sleep waits, for tests; nil means those of package time.
+	// TempDir is where what is to be sent waits when it is too large for memory:
+	// what is compressed first, and what Put is given. Empty means os.TempDir.
+	TempDir string
+
+	// Now is the breaker's clock, and Sleep waits between attempts, for tests; nil
+	// means those of package time, by which silence is always measured.
 	Now   func() time.Time
 	Sleep func(time.Duration) <-chan time.Time
 }
@@ -47,6 +55,23 @@ const (
 	DefaultBreaker   = 3
 	DefaultCooldown  = time.Minute
 )
+
+// withDefaults are the options with what zero means.
+func (o Options) withDefaults() Options {
+	o.Parallel = cmp.Or(o.Parallel, DefaultParallel)
+	o.PartBytes = cmp.Or(o.PartBytes, DefaultPartBytes)
+	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+	o.Attempts = cmp.Or(o.Attempts, DefaultAttempts)
+	o.Breaker = cmp.Or(o.Breaker, DefaultBreaker)
+	o.Cooldown = cmp.Or(o.Cooldown, DefaultCooldown)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Sleep == nil {
+		o.Sleep = time.After
+	}
+	return o
+}
 
 // Validate says all that is wrong with the options.
 func (o Options) Validate() error {

@@ -1,26 +1,42 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"sync"
+	"sync/atomic"
 
 	"github.com/prismflow/prismflow/artifacts"
 )
 
 // A Store is an artifacts.Store in a remote place. New makes one; Close ends it.
 // Its methods may be called by several goroutines at once.
+//
+// Errors that may pass were met Attempts times; ErrUnavailable costs no request.
+// ErrCorrupt of a method that reads says that the remote has wrong bytes, which
+// Repair replaces; of one that writes, that the content to be written is wrong.
 type Store struct {
-	driver Driver
-	opts   Options
+	driver  Driver
+	opts    Options
+	turns   chan struct{} // as many as requests may go on
+	pace    *pace
+	breaker *breaker
+	names   names // that are being written
+	stats   counters
+
+	encoders sync.Pool // of *zstd.Encoder
+
+	// packedFirst says that the last blob that may be packed was, so that the next
+	// one is looked for so first.
+	packedFirst atomic.Bool
 }
 
 var _ artifacts.Store = (*Store)(nil)
 
-// Progress hears how many bytes of a transfer have moved so far. It may be nil.
+// Progress hears how many bytes of a blob have moved so far, however few of them
+// go over the wire: never less than before, and by one call at a time. It may be nil.
 type Progress func(bytes int64)
 
 // New is the store in the place of a driver, which is then the store's to close.
@@ -28,7 +44,14 @@ func New(driver Driver, opts Options) (*Store, error) {
 	if err := opts.Validate(); err != nil {
 		return nil, fmt.Errorf("remote %s: %w", driver, err)
 	}
-	return &Store{driver: driver, opts: opts}, nil
+	opts = opts.withDefaults()
+	return &Store{
+		driver:  driver,
+		opts:    opts,
+		turns:   make(chan struct{}, opts.Parallel),
+		pace:    newPace(opts.Bandwidth),
+		breaker: &breaker{limit: opts.Breaker, cooldown: opts.Cooldown, now: opts.Now},
+	}, nil
 }
 
 // String is the remote's URL without credentials.
@@ -37,82 +60,90 @@ func (s *Store) String() string { return s.driver.String() }
 // Close ends the use of the remote.
 func (s *Store) Close() error { return s.driver.Close() }
 
-func blobName(d artifacts.Digest) string { return "cas/" + d.Hex() }
-
-func actionName(k artifacts.Key) string { return "ac/" + string(k) }
+// failed says what was being done when err was met. nil stays nil.
+func (s *Store) failed(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("remote %s: %s: %w", s.driver, fmt.Sprintf(format, args...), err)
+}
 
 // Stat implements artifacts.Store.
 func (s *Store) Stat(ctx context.Context, d artifacts.Digest) (int64, error) {
-	return s.driver.Stat(ctx, blobName(d))
+	if err := checkDigest(ctx, d); err != nil {
+		return 0, err
+	}
+	size, err := int64(0), error(nil)
+	for _, form := range s.forms(-1) {
+		if size, err = s.blobSize(ctx, d, form); !errors.Is(err, artifacts.ErrNotFound) {
+			break
+		}
+	}
+	return size, s.failed(err, "asking for blob %s", d.Short())
 }
 
-// Get implements artifacts.Store.
+// blobSize is the size of a blob that is there in a form.
+func (s *Store) blobSize(ctx context.Context, d artifacts.Digest, f form) (int64, error) {
+	if f == packed {
+		return s.packedSize(ctx, d)
+	}
+	return s.objectSize(ctx, f.name(d))
+}
+
+func (s *Store) objectSize(ctx context.Context, name string) (size int64, err error) {
+	err = s.ask(ctx, func(r *request) (err error) {
+		size, err = s.driver.Stat(r.ctx, name)
+		return err
+	})
+	return size, err
+}
+
+// Get implements artifacts.Store. The reader counts among the requests that go
+// on at once until it has ended or is closed.
 func (s *Store) Get(ctx context.Context, d artifacts.Digest) (io.ReadCloser, error) {
-	r, err := s.driver.Read(ctx, blobName(d), 0, -1)
-	if err != nil {
+	if err := checkDigest(ctx, d); err != nil {
 		return nil, err
 	}
-	return artifacts.VerifyReader(r, d), nil
+	err := error(nil)
+	for _, form := range []form{plain, packed} { // what is read without its size is mostly small
+		if form == packed && !s.driver.Traits().AnyName {
+			break
+		}
+		r, w, openErr := s.stream(ctx, d, -1, form, nil)
+		if openErr == nil {
+			return newVerified(s, d, r, w), nil
+		}
+		if err = openErr; !errors.Is(err, artifacts.ErrNotFound) {
+			break
+		}
+	}
+	return nil, s.failed(err, "reading blob %s", d.Short())
 }
 
-// Put implements artifacts.Store.
-func (s *Store) Put(ctx context.Context, d artifacts.Digest, size int64, r io.Reader) error {
-	var buf bytes.Buffer
-	if err := artifacts.CopyVerified(ctx, &buf, r, d, size); err != nil {
+// stream opens the bytes of a blob in a form, which are not verified yet. A
+// negative size is not known. The wire is the caller's to close.
+func (s *Store) stream(ctx context.Context, d artifacts.Digest, size int64, f form, m *meter) (io.Reader, *wire, error) {
+	w := &wire{store: s, ctx: ctx, name: f.name(d), meter: m, end: size, whole: true}
+	if f == packed { // without its object's size, one that is cut off could not be told from one that ends
+		bytes, err := s.objectSize(ctx, w.name)
+		if err != nil {
+			return nil, nil, err
+		}
+		m.sized(bytes)
+		w.end = bytes
+	}
+	if err := w.open(); err != nil {
+		return nil, nil, err
+	}
+	if f == packed {
+		return &unpacked{src: w, size: size}, w, nil
+	}
+	return w, w, nil
+}
+
+func checkDigest(ctx context.Context, d artifacts.Digest) error {
+	if _, err := artifacts.ParseDigest(string(d)); err != nil {
 		return err
 	}
-	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buf.Bytes())), nil }
-	_, err := s.Upload(ctx, d, Content{size, open}, nil)
-	return err
-}
-
-// Upload sends a blob unless it is there, and returns how many bytes went over
-// the wire: 0 if it was. The content's bytes are checked against the digest.
-func (s *Store) Upload(ctx context.Context, d artifacts.Digest, content Content, progress Progress) (sent int64, err error) {
-	err = s.driver.Write(ctx, blobName(d), content, true)
-	if errors.Is(err, ErrExists) {
-		return 0, nil
-	}
-	return content.Size, err
-}
-
-// Download fetches a blob of a known size into the file at path, in parts side
-// by side where the place can, and verifies it: after an error nobody may use
-// the file, but a later Download to the same path goes on with what is right of
-// it. A wrong byte is ErrCorrupt.
-func (s *Store) Download(ctx context.Context, d artifacts.Digest, size int64, path string, progress Progress) error {
-	r, err := s.Get(ctx, d)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := artifacts.CopyVerified(ctx, f, r, d, size); err != nil {
-		return err
-	}
-	return f.Close()
-}
-
-// GetAction implements artifacts.Store.
-func (s *Store) GetAction(ctx context.Context, k artifacts.Key) ([]byte, error) {
-	r, err := s.driver.Read(ctx, actionName(k), 0, -1)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return io.ReadAll(r)
-}
-
-// PutAction implements artifacts.Store.
-func (s *Store) PutAction(ctx context.Context, k artifacts.Key, action []byte, replace bool) error {
-	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(action)), nil }
-	err := s.driver.Write(ctx, actionName(k), Content{int64(len(action)), open}, !replace)
-	if errors.Is(err, ErrExists) {
-		return nil
-	}
-	return err
+	return ctx.Err()
 }

@@ -1,0 +1,158 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/sourcegraph/conc/pool"
+
+	"github.com/prismflow/prismflow/artifacts"
+)
+
+// Download fetches a blob of a known size into the file at path, in parts side
+// by side where the place can, and verifies it: after an error nobody may use
+// the file, but a later Download to the same path goes on with what is right of
+// it, also after the process died. A wrong byte is ErrCorrupt, and then nothing
+// is left of the file.
+//
+// Beside the file it may keep path+".parts" and path+".zst" until the blob is
+// whole. Only one Download at a time may be at a path. It does not sync.
+func (s *Store) Download(ctx context.Context, d artifacts.Digest, size int64, path string, progress Progress) error {
+	if err := checkDigest(ctx, d); err != nil {
+		return err
+	}
+	if size < 0 {
+		return fmt.Errorf("remote %s: blob %s: negative size %d", s.driver, d.Short(), size)
+	}
+	err := error(nil)
+	for _, form := range s.forms(size) {
+		m := newMeter(progress, size, size)
+		if err = s.download(ctx, d, size, form, path, m); err == nil {
+			s.found(size, form)
+		}
+		if !errors.Is(err, artifacts.ErrNotFound) {
+			break
+		}
+	}
+	if errors.Is(err, artifacts.ErrCorrupt) {
+		_ = os.Remove(path)
+	}
+	return s.failed(err, "fetching blob %s", d.Short())
+}
+
+func (s *Store) download(ctx context.Context, d artifacts.Digest, size int64, f form, path string, m *meter) error {
+	if size <= s.opts.PartBytes || !s.driver.Traits().Ranges {
+		return s.downloadStream(ctx, d, size, f, path, m)
+	}
+	bytes, err := s.objectSize(ctx, f.name(d)) // before parts of it are asked for that it may not have
+	switch {
+	case err != nil:
+		return err
+	case f == plain && bytes != size:
+		return fmt.Errorf("%d bytes and not %d: %w", bytes, size, artifacts.ErrCorrupt)
+	case bytes <= s.opts.PartBytes:
+		return s.downloadStream(ctx, d, size, f, path, m)
+	}
+	m.sized(bytes)
+	return s.downloadParts(ctx, d, size, f, bytes, path, m)
+}
+
+// downloadStream fetches a blob by one request, if nothing breaks off.
+func (s *Store) downloadStream(ctx context.Context, d artifacts.Digest, size int64, f form, path string, m *meter) error {
+	r, w, err := s.stream(ctx, d, size, f, m)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := artifacts.CopyVerified(ctx, file, r, d, size); err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// downloadParts fetches a blob whose object has so many bytes in parts. When it
+// turns out to be wrong and some parts are from an earlier time, they may have been
+// of another object, so that it begins once more.
+func (s *Store) downloadParts(ctx context.Context, d artifacts.Digest, size int64, f form, bytes int64, path string, m *meter) error {
+	plan := plan{digest: d, form: f, bytes: bytes, part: s.opts.PartBytes}
+	resumed, err := s.downloadPartsOnce(ctx, plan, size, path, m)
+	if resumed && errors.Is(err, artifacts.ErrCorrupt) {
+		m.restart()
+		_, err = s.downloadPartsOnce(ctx, plan, size, path, m)
+	}
+	return err
+}
+
+func (s *Store) downloadPartsOnce(ctx context.Context, plan plan, size int64, path string, m *meter) (resumed bool, err error) {
+	wirePath := path
+	if plan.form == packed {
+		wirePath = path + ".zst"
+	}
+	p, err := openParts(ctx, wirePath, path+".parts", plan)
+	if err != nil {
+		return false, err
+	}
+	defer p.close()
+	m.add(p.had)
+	both := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError()
+	both.Go(func(ctx context.Context) error {
+		err := s.fetchParts(ctx, p, m)
+		p.stop(err)
+		return err
+	})
+	both.Go(func(ctx context.Context) error { return p.assemble(ctx, size, path) })
+	err = both.Wait()
+	if ctx.Err() != nil {
+		return p.had > 0, ctx.Err()
+	}
+	if err == nil || errors.Is(err, artifacts.ErrCorrupt) {
+		err = errors.Join(err, p.remove(err == nil))
+	}
+	return p.had > 0, err
+}
+
+// fetchParts fetches what is missing, some parts at a time, in their order.
+func (s *Store) fetchParts(ctx context.Context, p *parts, m *meter) error {
+	workers := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError().WithMaxGoroutines(s.opts.Parallel)
+	for i := range p.plan.count() {
+		if p.has(i) {
+			continue
+		}
+		workers.Go(func(ctx context.Context) error { return s.fetchPart(ctx, p, i, m) })
+	}
+	return workers.Wait()
+}
+
+func (s *Store) fetchPart(ctx context.Context, p *parts, i int, m *meter) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	from, to := p.plan.bounds(i)
+	w := &wire{store: s, ctx: ctx, name: p.plan.form.name(p.plan.digest), meter: m, offset: from, resumed: from, end: to}
+	defer w.Close()
+	return p.receive(i, w)
+}
+
+// assemble makes the verified blob of the parts as they come in.
+func (p *parts) assemble(ctx context.Context, size int64, path string) error {
+	if p.plan.form == plain {
+		return artifacts.CopyVerified(ctx, io.Discard, p.follow(), p.plan.digest, size)
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := artifacts.CopyVerified(ctx, file, &unpacked{src: p.follow(), size: size}, p.plan.digest, size); err != nil {
+		return err
+	}
+	return file.Close()
+}

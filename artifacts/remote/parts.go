@@ -1,0 +1,244 @@
+package remote
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/prismflow/prismflow/artifacts"
+)
+
+// A plan says in which parts an object is fetched.
+type plan struct {
+	digest artifacts.Digest
+	form   form
+	bytes  int64 // of the object
+	part   int64 // of each part but the last
+}
+
+func (p plan) count() int { return int((p.bytes + p.part - 1) / p.part) }
+
+func (p plan) bounds(i int) (from, to int64) {
+	from = int64(i) * p.part
+	return from, min(from+p.part, p.bytes)
+}
+
+// header is the first line of the record of parts of this plan.
+func (p plan) header() string {
+	return fmt.Sprintf("prismflow parts 1 %s form %d bytes %d part %d", p.digest, p.form, p.bytes, p.part)
+}
+
+// parts are those of an object that is being fetched into a file, and a record of
+// them on the disk: a line for each that is whole, with its checksum. The record is
+// not synced: after a power cut the checksum tells which of its parts the file has.
+type parts struct {
+	plan   plan
+	file   *os.File
+	record *os.File
+	had    int64 // bytes that were there from an earlier time
+
+	mu      sync.Mutex // guards what follows and writes of record
+	changed *sync.Cond
+	done    []bool
+	stopped error // why no more parts will come: io.EOF when all are there
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// openParts opens the file and the record, and keeps those parts of it that are
+// of the plan and right.
+func openParts(ctx context.Context, filePath, recordPath string, plan plan) (*parts, error) {
+	file, err := os.OpenFile(filePath, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	record, err := os.OpenFile(recordPath, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	p := &parts{plan: plan, file: file, record: record, done: make([]bool, plan.count())}
+	p.changed = sync.NewCond(&p.mu)
+	if err := p.resume(ctx); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// resume reads what the record says, looks whether it is so, and writes the record
+// anew.
+func (p *parts) resume(ctx context.Context) error {
+	recorded := readRecord(p.record, p.plan)
+	if err := errors.Join(p.record.Truncate(0), p.file.Truncate(p.plan.bytes)); err != nil {
+		return err
+	}
+	if _, err := p.record.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(p.record, p.plan.header()); err != nil {
+		return err
+	}
+	for i := range p.done {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		sum, ok := recorded[i]
+		if !ok || p.sum(i) != sum {
+			continue
+		}
+		from, to := p.plan.bounds(i)
+		p.had += to - from
+		if err := p.finish(i, sum); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxRecord is how much of a record is read: enough for a million parts.
+const maxRecord = 32 << 20
+
+// readRecord is the checksums of the parts that a record of a plan lists. A line that
+// is not one, as a death midway leaves, is none.
+func readRecord(r io.Reader, plan plan) map[int]uint32 {
+	sums := map[int]uint32{}
+	lines := bufio.NewScanner(io.LimitReader(r, maxRecord))
+	if !lines.Scan() || lines.Text() != plan.header() {
+		return sums
+	}
+	for lines.Scan() {
+		index, sum, _ := strings.Cut(lines.Text(), " ")
+		i, err := strconv.Atoi(index)
+		if err != nil || i < 0 || i >= plan.count() || len(sum) != 8 {
+			continue
+		}
+		if value, err := strconv.ParseUint(sum, 16, 32); err == nil {
+			sums[i] = uint32(value)
+		}
+	}
+	return sums
+}
+
+// sum is the checksum of what the file has in the place of a part, 0 if it cannot
+// be read.
+func (p *parts) sum(i int) uint32 {
+	from, to := p.plan.bounds(i)
+	h := crc32.New(castagnoli)
+	if _, err := io.Copy(h, io.NewSectionReader(p.file, from, to-from)); err != nil {
+		return 0
+	}
+	return h.Sum32()
+}
+
+func (p *parts) has(i int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.done[i]
+}
+
+// partBuffer is in which pieces a part is written: see CopyVerified for why they
+// are large.
+const partBuffer = 4 << 20
+
+// receive writes a part that r yields.
+func (p *parts) receive(i int, r io.Reader) error {
+	from, to := p.plan.bounds(i)
+	h := crc32.New(castagnoli)
+	buf := make([]byte, min(to-from, partBuffer))
+	for at := from; at < to; {
+		n, err := io.ReadFull(r, buf[:min(to-at, partBuffer)])
+		if err != nil {
+			return err
+		}
+		h.Write(buf[:n])
+		if _, err := p.file.WriteAt(buf[:n], at); err != nil {
+			return err
+		}
+		at += int64(n)
+	}
+	return p.finish(i, h.Sum32())
+}
+
+// finish records a part that the file has.
+func (p *parts) finish(i int, sum uint32) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, err := fmt.Fprintf(p.record, "%d %08x\n", i, sum); err != nil {
+		return err
+	}
+	p.done[i] = true
+	p.changed.Broadcast()
+	return nil
+}
+
+// stop says that no more parts will come, because of err or since all are there.
+func (p *parts) stop(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil {
+		err = io.EOF
+	}
+	p.stopped = err
+	p.changed.Broadcast()
+}
+
+// follow reads the file from its beginning on, and waits for parts that are still
+// to come.
+func (p *parts) follow() io.Reader { return &follower{p: p} }
+
+type follower struct {
+	p      *parts
+	offset int64
+}
+
+func (f *follower) Read(b []byte) (int, error) {
+	if f.offset == f.p.plan.bytes {
+		return 0, io.EOF
+	}
+	part := int(f.offset / f.p.plan.part)
+	if err := f.p.wait(part); err != nil {
+		return 0, err
+	}
+	_, end := f.p.plan.bounds(part)
+	n, err := f.p.file.ReadAt(b[:min(int64(len(b)), end-f.offset)], f.offset)
+	f.offset += int64(n)
+	if n > 0 {
+		err = nil
+	}
+	return n, err
+}
+
+// wait waits for a part, or returns why it will not come.
+func (p *parts) wait(i int) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !p.done[i] {
+		if p.stopped != nil {
+			return p.stopped
+		}
+		p.changed.Wait()
+	}
+	return nil
+}
+
+func (p *parts) close() {
+	p.file.Close()
+	p.record.Close()
+}
+
+// remove removes what is of no more use: all but the blob.
+func (p *parts) remove(keepBlob bool) error {
+	err := os.Remove(p.record.Name())
+	if !keepBlob || p.plan.form == packed {
+		err = errors.Join(err, os.Remove(p.file.Name()))
+	}
+	return err
+}
