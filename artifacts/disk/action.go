@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 )
 
 // maxAction is the most bytes that are read of an action.
@@ -118,6 +119,7 @@ func (s *Store) putAction(ctx context.Context, k artifacts.Key, action []byte, r
 		return err
 	}
 	defer tmp.discard()
+	groupmode.Share(tmp.f)
 	if _, err := tmp.Write(action); err != nil {
 		return err
 	}

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 )
 
 // Options are the choices of a store. The zero value is right for use.
@@ -81,9 +81,12 @@ func open(dir string, opts Options, f fault) (*Store, error) {
 		return nil, fmt.Errorf("opening cache %s: %w", dir, err)
 	}
 	for _, sub := range []string{"cas", "ac", "tmp", "state/locks", "state/leases"} {
-		if err := os.MkdirAll(filepath.Join(abs, sub), 0o777); err != nil {
+		if err := groupmode.MkdirAll(filepath.Join(abs, sub)); err != nil {
 			return nil, fmt.Errorf("opening cache: %w", spaceError(err, abs))
 		}
+	}
+	for _, sub := range []string{"cas", "ac", "tmp", "state", "state/locks", "state/leases"} {
+		groupmode.ShareExisting(filepath.Join(abs, sub))
 	}
 	s := &Store{dir: abs, opts: opts, fault: f, temps: map[string]*fileLock{}}
 	s.stamps = newStampLog(s.path("state", "stat"), s.path("state", "stat.lock"))

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 )
 
 // A fault decides, in tests, whether a file operation fails. The operations
@@ -136,7 +138,7 @@ func install(flt fault, op, dest string, move func() error) error {
 		return err
 	}
 	dir := filepath.Dir(dest)
-	if err := inOrder(step{"mkdir", func() error { return os.MkdirAll(dir, 0o777) }}).run(flt, dir); err != nil {
+	if err := inOrder(step{"mkdir", func() error { return groupmode.MkdirAll(dir) }}).run(flt, dir); err != nil {
 		return err
 	}
 	if err := syncDir(flt, filepath.Dir(dir)); err != nil {

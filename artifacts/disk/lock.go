@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 )
 
 // A fileLock is a lock on a file (flock), held until unlock or until the
@@ -31,10 +32,7 @@ const (
 // when another holds a lock that this one cannot be beside.
 func tryLock(path string, mode lockMode) (*fileLock, error) {
 	for {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
-		if errors.Is(err, os.ErrPermission) {
-			f, err = os.Open(path) // another user's: a lock needs no more
-		}
+		f, err := openLock(path)
 		if err != nil {
 			return nil, spaceError(err, path)
 		}
@@ -44,13 +42,52 @@ func tryLock(path string, mode lockMode) (*fileLock, error) {
 			if errors.Is(err, unix.EWOULDBLOCK) {
 				return nil, nil
 			}
-			return nil, fmt.Errorf("locking %s: %w", path, err)
+			return nil, lockError(path, err)
 		}
 		if isAt(f, path) {
 			return &fileLock{f}, nil
 		}
 		f.Close() // its holder removed it in between: that name is free again
 	}
+}
+
+// openLock opens the file of a lock, which is made where it is absent.
+func openLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	if errors.Is(err, os.ErrPermission) {
+		return os.Open(path) // another user's: a lock needs no more, but on NFS
+	}
+	if err == nil {
+		groupmode.Share(f)
+	}
+	return f, err
+}
+
+// A LockError says that the file system of a store refuses locks.
+type LockError struct {
+	Path   string
+	Remedy string // what to do about it
+	Err    error
+}
+
+func (e *LockError) Error() string {
+	return fmt.Sprintf("locking %s: %v: %s", e.Path, e.Err, e.Remedy)
+}
+
+func (e *LockError) Unwrap() error { return e.Err }
+
+// lockError adds to an error of a lock what to do about it, if that is known.
+func lockError(path string, err error) error {
+	remedy := ""
+	switch {
+	case errors.Is(err, unix.ENOLCK), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
+		remedy = "its file system has no working locks; mount it with them (NFS: version 4, or version 3 with the server's lockd), or move the cache to another with --cache DIR"
+	case errors.Is(err, unix.EBADF):
+		remedy = "it is another user's, and locks on NFS need a file that one may write to: let its owner chmod g+rw it"
+	default:
+		return fmt.Errorf("locking %s: %w", path, err)
+	}
+	return &LockError{Path: path, Remedy: remedy, Err: err}
 }
 
 // HoldFile opens the file at path, which is made where it is absent, for one
@@ -108,13 +145,6 @@ func poll(ctx context.Context, least, most time.Duration, try func() (done bool,
 		case <-time.After(pause):
 		}
 	}
-}
-
-func ignoreHeld(err error) error {
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil
-	}
-	return err
 }
 
 // unlock gives the lock up.
@@ -186,17 +216,14 @@ type markLock struct {
 func (l *markLock) hold() (release func(), err error) {
 	l.mu.Lock()
 	if l.file == nil {
-		l.file, err = os.OpenFile(l.path, os.O_RDWR|os.O_CREATE, 0o666)
-		if errors.Is(err, os.ErrPermission) {
-			l.file, err = os.Open(l.path) // another user's: a lock needs no more
-		}
+		l.file, err = openLock(l.path)
 	}
 	if err == nil {
 		err = flock(l.file, unix.LOCK_EX)
 	}
 	if err != nil {
 		l.mu.Unlock()
-		return nil, fmt.Errorf("locking %s: %w", l.path, err)
+		return nil, lockError(l.path, err)
 	}
 	return func() {
 		_ = flock(l.file, unix.LOCK_UN) // cannot fail for an open file
@@ -265,7 +292,13 @@ func (l *sweepLock) share(ctx context.Context) error {
 	}
 	return poll(ctx, sweepLeast, sweepMost, func() (bool, error) {
 		err := flock(l.file, unix.LOCK_SH|unix.LOCK_NB)
-		return err == nil, ignoreHeld(err)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return false, nil
+		}
+		if err != nil {
+			return false, lockError(l.path, err)
+		}
+		return true, nil
 	})
 }
 

@@ -3,6 +3,7 @@ package disk
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 )
 
 // A stampLog remembers stamps by name: a file's absolute path, or a blob's 64
@@ -82,6 +84,7 @@ func (l *stampLog) flushLocked() error {
 		return fmt.Errorf("writing down what was hashed: %w", spaceError(err, l.path))
 	}
 	defer f.Close()
+	groupmode.Share(f)
 	if _, err := f.Write(lines); err != nil {
 		return fmt.Errorf("writing down what was hashed: %w", spaceError(err, l.path))
 	}
@@ -154,7 +157,14 @@ func (l *stampLog) compactLocked(keep func(name string) bool) error {
 // loses of it is hashed again.
 func replaceFile(path string, data []byte) error {
 	fresh := path + ".new"
-	if err := os.WriteFile(fresh, data, 0o666); err != nil {
+	os.Remove(fresh) // another user's, killed while writing it
+	f, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return spaceError(err, path)
+	}
+	groupmode.Share(f)
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Close()); err != nil {
 		os.Remove(fresh)
 		return spaceError(err, path)
 	}

@@ -5,9 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 )
 
 const lockSuffix = ".lock"
@@ -31,7 +35,7 @@ func (s *Store) TempDir(pattern string) (string, error) {
 		if l == nil {
 			continue // CleanTemp looks at it
 		}
-		mkdir := inOrder(step{"mkdir", func() error { return os.Mkdir(dir, 0o777) }})
+		mkdir := inOrder(step{"mkdir", func() error { return groupmode.Mkdir(dir) }})
 		if err := mkdir.run(s.fault, dir); err != nil {
 			l.removeAndUnlock()
 			return "", fmt.Errorf("making a temporary directory: %w", err)
@@ -89,8 +93,9 @@ func (s *Store) ownTemp() (string, error) {
 }
 
 // CleanTemp removes what processes that died left in tmp/, and says how many
-// entries that were. What a living process works in stays. What cannot be
-// removed keeps the rest from nothing; the errors come joined.
+// entries that were. What a living process works in stays, and what only another
+// user may remove stays for that user. What cannot be removed keeps the rest from
+// nothing; the errors come joined.
 func (s *Store) CleanTemp(ctx context.Context) (removed int, err error) {
 	entries, err := os.ReadDir(s.path("tmp"))
 	if err != nil {
@@ -103,7 +108,7 @@ func (s *Store) CleanTemp(ctx context.Context) (removed int, err error) {
 		}
 		name := strings.TrimSuffix(e.Name(), lockSuffix)
 		gone, err := removeDead(s.path("tmp", name))
-		if err != nil {
+		if err != nil && !othersAlone(s.path("tmp", name), err) {
 			failed = append(failed, fmt.Errorf("cleaning %s: %w", s.path("tmp", name), err))
 		}
 		if gone {
@@ -111,6 +116,20 @@ func (s *Store) CleanTemp(ctx context.Context) (removed int, err error) {
 		}
 	}
 	return removed, errors.Join(failed...)
+}
+
+// othersAlone says whether an error is that another user left something in a
+// directory that we may not write to, as stages make them.
+func othersAlone(path string, err error) bool {
+	if !errors.Is(err, fs.ErrPermission) {
+		return false
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) != os.Getuid()
 }
 
 // removeDead removes a temporary directory, or file, whose lock nobody holds.

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 )
 
 // Verified is the path of a blob whose bytes were verified. They are hashed
@@ -42,7 +43,7 @@ func (s *Store) quarantine(ctx context.Context, d artifacts.Digest, st Stamp) er
 		if err != nil || id != st.ID {
 			return err // somebody replaced it in between: not ours to judge
 		}
-		if err := os.MkdirAll(s.path("quarantine"), 0o777); err != nil {
+		if err := groupmode.MkdirAll(s.path("quarantine")); err != nil {
 			return err
 		}
 		return os.Rename(s.blobPath(hex), aside)

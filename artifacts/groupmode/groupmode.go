@@ -34,18 +34,22 @@ func Shared(dir fs.FileInfo) bool {
 // MkdirAll makes a directory and those above it that are absent, as os.MkdirAll
 // does with 0o777.
 func MkdirAll(dir string) error {
-	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+	info, err := os.Stat(dir)
+	if err == nil && info.IsDir() {
 		return nil
+	}
+	if err == nil {
+		return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
 	}
 	if parent := filepath.Dir(dir); parent != dir {
 		if err := MkdirAll(parent); err != nil {
 			return err
 		}
 	}
-	err := Mkdir(dir)
+	err = Mkdir(dir)
 	if errors.Is(err, fs.ErrExist) {
 		if info, statErr := os.Stat(dir); statErr == nil && info.IsDir() {
-			return nil
+			return nil // somebody else made it
 		}
 	}
 	return err
@@ -54,11 +58,15 @@ func MkdirAll(dir string) error {
 // Mkdir makes a directory, as os.Mkdir does with 0o777.
 func Mkdir(dir string) error {
 	parent, err := os.OpenRoot(filepath.Dir(dir))
-	if err != nil {
-		return err
+	if err == nil {
+		defer parent.Close()
+		err = MkdirIn(parent, filepath.Base(dir))
 	}
-	defer parent.Close()
-	return MkdirIn(parent, filepath.Base(dir))
+	var inner *fs.PathError // whose path is within parent
+	if errors.As(err, &inner) {
+		return &fs.PathError{Op: "mkdir", Path: dir, Err: inner.Err}
+	}
+	return err
 }
 
 // MkdirIn makes the directory of a name in parent. In a shared parent it gets

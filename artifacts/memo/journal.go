@@ -17,6 +17,7 @@ import (
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 )
 
 // journals is the directory of all scopes' journals, by the keys of their lists.
@@ -78,7 +79,7 @@ func (m *Memo) journal(size int64) (*journal, error) {
 // tried again.
 func (m *Memo) begin() (*journal, error) {
 	for {
-		if err := os.MkdirAll(m.dir(), 0o777); err != nil {
+		if err := groupmode.MkdirAll(m.dir()); err != nil {
 			return nil, err
 		}
 		stamp, err := m.stamp()

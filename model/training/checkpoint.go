@@ -2,6 +2,7 @@ package training
 
 import (
 	"cmp"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -101,8 +102,10 @@ func (t *trainer) save(p *pass) error {
 }
 
 // replaceFile writes a file so that there is always a whole one under its name.
+// Its mode is what the umask leaves, so that whoever shares the directory can go
+// on from it; that of os.CreateTemp is for its owner alone.
 func replaceFile(path string, write func(*os.File) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
+	f, err := os.OpenFile(path+"."+rand.Text()+".tmp", os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
 	}

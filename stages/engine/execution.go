@@ -14,6 +14,7 @@ import (
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 	"github.com/prismflow/prismflow/artifacts/table"
 	"github.com/prismflow/prismflow/dag"
 	"github.com/prismflow/prismflow/stages"
@@ -43,7 +44,7 @@ func (t *task) prepare(ctx context.Context) (x *execution, err error) {
 		return x, fmt.Errorf("making a directory for the stage: %w", err)
 	}
 	for _, dir := range []string{"out", "scratch"} {
-		if err := os.Mkdir(filepath.Join(x.workspace, dir), 0o777); err != nil {
+		if err := groupmode.Mkdir(filepath.Join(x.workspace, dir)); err != nil {
 			return x, err
 		}
 	}
@@ -51,6 +52,7 @@ func (t *task) prepare(ctx context.Context) (x *execution, err error) {
 	if x.log, err = os.OpenFile(t.run.logPath(t.spec.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666); err != nil {
 		return x, fmt.Errorf("opening the stage's log: %w", err)
 	}
+	groupmode.Share(x.log)
 	x.env = t.environment(x)
 	return x, x.wire(ctx)
 }
@@ -111,7 +113,7 @@ func (x *execution) wire(ctx context.Context) error {
 		}
 		x.env.Outputs[port.Name] = filepath.Join(x.workspace, "out", name)
 	}
-	return os.MkdirAll(x.env.Resume, 0o777)
+	return groupmode.MkdirAll(x.env.Resume)
 }
 
 // perform runs the stage's own code.

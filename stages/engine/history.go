@@ -12,6 +12,7 @@ import (
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 )
 
 // history remembers, for one pipeline file on this machine, the key of each
@@ -78,7 +79,7 @@ func (h history) merge(store *disk.Store, entries map[string]historyEntry) (hist
 // writeFile replaces the file at path in one piece.
 func writeFile(path string, data []byte) error {
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := groupmode.MkdirAll(dir); err != nil {
 		return err
 	}
 	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
@@ -86,6 +87,7 @@ func writeFile(path string, data []byte) error {
 		return err
 	}
 	defer os.Remove(tmp.Name())
+	groupmode.Share(tmp)
 	if _, err := tmp.Write(data); err != nil {
 		tmp.Close()
 		return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 )
 
 // A partial is a file that is being downloaded. What of it is safely on the disk
@@ -32,7 +33,7 @@ type partialMark struct {
 // partial is the one of a URL. Those that are old are removed.
 func (c *urlCache) partial(url string) (partial, error) {
 	dir := filepath.Join(c.dir, "partial")
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := groupmode.MkdirAll(dir); err != nil {
 		return partial{}, err
 	}
 	entries, err := os.ReadDir(dir)

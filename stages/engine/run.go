@@ -14,6 +14,7 @@ import (
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 	"github.com/prismflow/prismflow/dag"
 	"github.com/prismflow/prismflow/stages"
 )
@@ -96,12 +97,13 @@ func (e *Engine) begin(ctx context.Context, listener dag.Listener) (*run, error)
 }
 
 func (r *run) openRecord(listener dag.Listener) (err error) {
-	if err := os.MkdirAll(r.dir, 0o777); err != nil {
+	if err := groupmode.MkdirAll(r.dir); err != nil {
 		return fmt.Errorf("creating the run's record: %w", err)
 	}
 	if r.events, err = os.Create(filepath.Join(r.dir, "events.jsonl")); err != nil {
 		return fmt.Errorf("creating the run's record: %w", err)
 	}
+	groupmode.Share(r.events)
 	encoder := json.NewEncoder(r.events)
 	// An event that cannot be written down is lost; the run is not.
 	write := func(event dag.Event) { _ = encoder.Encode(event) }

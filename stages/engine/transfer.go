@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 )
 
 // A transfer is one download over several attempts.
@@ -167,6 +169,7 @@ func (t *transfer) receive(body io.Reader, total int64, alive func()) error {
 		return err
 	}
 	defer f.Close()
+	groupmode.Share(f)
 	if err := t.partial.restart(f, t.size); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 	"github.com/prismflow/prismflow/dag"
 	"github.com/prismflow/prismflow/stages/engine"
 )
@@ -116,7 +117,7 @@ func (r Record) Write(stateDir string) error {
 		return err
 	}
 	dir := directory(stateDir)
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := groupmode.MkdirAll(dir); err != nil {
 		return fmt.Errorf("writing the record of sweep %s: %w", r.Name, err)
 	}
 	tmp, err := os.CreateTemp(dir, ".record-*")
@@ -124,6 +125,7 @@ func (r Record) Write(stateDir string) error {
 		return fmt.Errorf("writing the record of sweep %s: %w", r.Name, err)
 	}
 	defer os.Remove(tmp.Name())
+	groupmode.Share(tmp)
 	_, err = tmp.Write(data)
 	if err := errors.Join(err, tmp.Close()); err != nil {
 		return fmt.Errorf("writing the record of sweep %s: %w", r.Name, err)
