@@ -119,6 +119,8 @@ var helpers = map[string]func(dir string) error{
 		}
 		return s.Close()
 	},
+	"leave": leaveToOthers,
+	"find":  findOfOthers,
 	"publish": func(dir string) error {
 		syscall.Umask(0o022) // what is made is not for the group by itself
 		s, err := Open(dir, Options{})
@@ -152,70 +154,6 @@ var helpers = map[string]func(dir string) error{
 			return err
 		}
 		return errors.Join(lease.Close(), artifacts.Replace(ctx, s, m), s.Close())
-	},
-	"leave": func(dir string) error { // what the other user finds, and may use or take away
-		syscall.Umask(0o022)
-		s, err := Open(dir, Options{})
-		if err != nil {
-			return err
-		}
-		s.stamps.record("/ann", Stamp{ID: FileID{Size: 1}})
-		if err := s.stamps.flush(); err != nil {
-			return err
-		}
-		held, err := HoldFile(s.path("state", "journal"))
-		if err != nil {
-			return err
-		}
-		if _, err := held.WriteString("ann's"); err != nil {
-			return err
-		}
-		for _, closed := range []bool{false, true} {
-			temp, err := s.TempDir("left-")
-			if err != nil {
-				return err
-			}
-			if closed { // as a program that a stage starts does it
-				err = errors.Join(os.Mkdir(filepath.Join(temp, "closed"), 0o755), os.WriteFile(filepath.Join(temp, "closed", "file"), nil, 0o644))
-			} else {
-				err = os.WriteFile(filepath.Join(temp, "file"), nil, 0o644)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		_, err = s.Lock(ctx, storetest.Key("shared"))
-		return err // and dies, holding all that
-	},
-	"find": func(dir string) error {
-		syscall.Umask(0o022)
-		s, err := Open(dir, Options{})
-		if err != nil {
-			return err
-		}
-		if _, ok := s.stamps.lookup("/ann"); !ok {
-			return errors.New("what the other user remembered is not to be read")
-		}
-		s.stamps.record("/bob", Stamp{ID: FileID{Size: 1}})
-		if err := s.stamps.compact(func(string) bool { return true }); err != nil {
-			return err
-		}
-		unlock, err := s.Lock(ctx, storetest.Key("shared"))
-		if err != nil {
-			return err
-		}
-		unlock()
-		held, err := HoldFile(s.path("state", "journal"))
-		if err != nil {
-			return err
-		}
-		if _, err := held.WriteAt([]byte("bob's"), 0); err != nil {
-			return err
-		}
-		if n, err := s.CleanTemp(ctx); n != 1 || err != nil {
-			return fmt.Errorf("removed %d, %w, want the one that others may remove", n, err)
-		}
-		return s.Close()
 	},
 	"runs":    runs,
 	"forever": putForever,
@@ -421,73 +359,6 @@ func TestStampsOfManyProcesses(t *testing.T) {
 			}
 		}
 	}
-}
-
-// twoUsers are two members of a group, a copy of the test binary that both can
-// run, and a directory of their group's for the store.
-func twoUsers(t *testing.T) (ann, bob *syscall.Credential, exe, store string) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("only root can be two users")
-	}
-	dir, err := os.MkdirTemp("", "two-users-") // unlike t.TempDir, for others to enter
-	must(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	const group = 54320
-	must(t, os.Chown(dir, 0, group))
-	must(t, os.Chmod(dir, 0o775|os.ModeSetgid))
-	exe = filepath.Join(dir, "test")
-	binary, err := os.Executable()
-	must(t, err)
-	must(t, copyFile(binary, exe))
-	member := func(uid uint32) *syscall.Credential {
-		return &syscall.Credential{Uid: uid, Gid: uid, Groups: []uint32{group}}
-	}
-	return member(54321), member(54322), exe, filepath.Join(dir, "cache")
-}
-
-// TestTwoUsers: one may not set the times of the other's files, and yet what
-// one uses is safe from the other's GC.
-func TestTwoUsers(t *testing.T) {
-	ann, bob, exe, store := twoUsers(t)
-	collecting := startAs(t, exe, ann, "publish", store)
-	collecting.line()
-	s, err := Open(store, Options{})
-	must(t, err)
-	key := storetest.Manifest(t, lookupOnly{s}, 1, nil).Key
-	recent := time.Now().Add(-10 * time.Second)
-	must(t, os.Chtimes(s.actionPath(key), recent, recent))
-	using := startAs(t, exe, bob, "use", store)
-	using.line()
-	collecting.end()
-	using.end()
-	if _, err := artifacts.Lookup(ctx, s, key); err != nil {
-		t.Error(err)
-	}
-	startAs(t, exe, ann, "publish", store).end() // over what is now the other's
-}
-
-// TestTwoUsersState: what one leaves in state/ and tmp/, also by dying, the other
-// goes on with or takes away.
-func TestTwoUsersState(t *testing.T) {
-	ann, bob, exe, store := twoUsers(t)
-	for range 2 { // bob then finds what was his
-		startAs(t, exe, ann, "leave", store).end()
-		startAs(t, exe, bob, "find", store).end()
-		must(t, os.RemoveAll(filepath.Join(store, "tmp")))
-		must(t, os.WriteFile(filepath.Join(store, "state", "stat.new"), []byte("half"), 0o600)) // of a third, killed
-	}
-	ann, bob = bob, ann
-	startAs(t, exe, ann, "leave", store).end()
-	startAs(t, exe, bob, "find", store).end()
-}
-
-func copyFile(from, to string) error {
-	b, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(to, b, 0o755)
 }
 
 // runs is a process that computes and reuses a small set of results under
