@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,6 +74,37 @@ func TestTwoUsersState(t *testing.T) {
 	ann, bob = bob, ann
 	startAs(t, exe, ann, "leave", store).end()
 	startAs(t, exe, bob, "find", store).end()
+}
+
+// TestSharing: a directory that was in use before it was shared is the group's in
+// what Open can mend at once; the rest is named.
+func TestSharing(t *testing.T) {
+	dir := t.TempDir()
+	old := syscall.Umask(0o022)
+	defer syscall.Umask(old)
+	must(t, os.Chmod(dir, 0o755))
+	open := func() *Store {
+		s, err := Open(dir, Options{})
+		must(t, err)
+		t.Cleanup(func() { must(t, s.Close()) })
+		return s
+	}
+	s := open()
+	must(t, putBytes(s, []byte("before")))
+	if shared, closed, err := s.Sharing(); shared || len(closed) > 0 || err != nil {
+		t.Errorf("private: %v, %v, %v", shared, closed, err)
+	}
+	must(t, os.Chmod(dir, 0o775|os.ModeSetgid))
+	s = open()
+	before := filepath.Join(dir, "cas", artifacts.DigestOf([]byte("before")).Hex()[:2])
+	if shared, closed, err := s.Sharing(); !shared || !slices.Equal(closed, []string{before}) || err != nil {
+		t.Errorf("shared since: %v, %v, %v, want %s alone", shared, closed, err, before)
+	}
+	must(t, os.Chmod(before, 0o775))
+	must(t, putBytes(s, []byte("since")))
+	if shared, closed, err := s.Sharing(); !shared || len(closed) > 0 || err != nil {
+		t.Errorf("mended: %v, %v, %v", shared, closed, err)
+	}
 }
 
 func copyFile(from, to string) error {

@@ -137,7 +137,24 @@ func checkCache(ctx context.Context, flag string, s *streams) check {
 			c.Remedy = "make room: prismflow cache gc --max-size SIZE"
 		}
 	}
+	checkSharing(&c, store)
 	return c
+}
+
+// checkSharing says of a cache that a group shares whether all of it is the
+// group's to write.
+func checkSharing(c *check, store *disk.Store) {
+	shared, closed, err := store.Sharing()
+	switch {
+	case err != nil:
+		c.Text += fmt.Sprintf("; who may share it cannot be told: %v", err)
+	case len(closed) > 0:
+		c.State = checkMissing
+		c.Text += fmt.Sprintf(", shared, but the group may not write to %s of it (%s)", count(len(closed), "part"), closed[0])
+		c.Remedy = fmt.Sprintf("as their owner: find %[1]s -type d -exec chmod g+s {} + ; chmod -R g=u %[1]s", shellWord(store.Dir()))
+	case shared:
+		c.Text += ", shared by its group"
+	}
 }
 
 // tryStore writes to the store, and takes a lock as runs do.
