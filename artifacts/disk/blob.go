@@ -155,12 +155,17 @@ func (s *Store) moveIn(ctx context.Context, f *os.File, d artifacts.Digest, hex 
 // marks: the file may replace an equal one that was marked later than this one
 // was written.
 func (s *Store) rename(from, to string) error {
-	if err := s.mark(from); err != nil {
+	used := s.opts.Now()
+	if there, err := os.Lstat(to); err == nil && there.ModTime().After(used) {
+		used = there.ModTime() // by a host whose clock is ahead of ours, and which may still need it
+	}
+	if err := os.Chtimes(from, used, used); err != nil {
 		return err
 	}
 	return os.Rename(from, to)
 }
 
+// mark sets a file's time of last use.
 func (s *Store) mark(path string) error {
 	now := s.opts.Now()
 	return os.Chtimes(path, now, now)

@@ -63,7 +63,8 @@ type GCReport struct {
 // that of the action looked up or of the blob or action stored, while the
 // sweep lock is held shared, one after the other. And nothing is removed but under that lock held
 // exclusively, after a look at that time: it must lie before GC began and
-// before the oldest living lease did.
+// before the oldest living lease did. Clocks of hosts may differ, for a lease begins
+// by the clock that marks what its holder uses, and no mark is ever set back.
 func (s *Store) GC(ctx context.Context, opts GCOptions) (GCReport, error) {
 	if err := opts.Validate(); err != nil {
 		return GCReport{}, err
@@ -137,11 +138,7 @@ func (s *Store) survey(ctx context.Context, opts GCOptions) (*collection, error)
 		return nil, err
 	}
 	g.report.Leases = leases
-	for _, l := range leases {
-		if l.Started.Before(g.cutoff) {
-			g.cutoff = l.Started
-		}
-	}
+	g.heed(leases)
 	for _, d := range opts.PinnedBlobs {
 		if _, err := artifacts.ParseDigest(string(d)); err != nil {
 			return nil, err
@@ -154,6 +151,15 @@ func (s *Store) survey(ctx context.Context, opts GCOptions) (*collection, error)
 	}
 	g.blobs, err = s.listBlobs(ctx)
 	return g, err
+}
+
+// heed lowers the cutoff to when the leases began.
+func (g *collection) heed(leases []LeaseInfo) {
+	for _, l := range leases {
+		if l.Started.Before(g.cutoff) {
+			g.cutoff = l.Started
+		}
+	}
 }
 
 // inUse says whether something last used at a time may be needed by a living
@@ -276,6 +282,9 @@ func (g *collection) references() (count map[string]int, total int64) {
 func (g *collection) sweepActions(ctx context.Context, doomed []storedAction) (spared []storedAction, err error) {
 	for batch := range slices.Chunk(doomed, sweepBatch) {
 		err := g.s.sweep.swept(ctx, func() error {
+			if _, err := g.keptByLeases(); err != nil {
+				return err
+			}
 			for _, a := range batch {
 				gone, err := g.remove(a.path)
 				if err != nil {
@@ -341,7 +350,7 @@ func (g *collection) removeBlobs(ctx context.Context) error {
 }
 
 func (g *collection) sweepBlobs(batch []string) error {
-	kept, err := g.s.keptByLeases() // anew: a lease may have begun since
+	kept, err := g.keptByLeases()
 	if err != nil {
 		return err
 	}
@@ -362,12 +371,15 @@ func (g *collection) sweepBlobs(batch []string) error {
 	return nil
 }
 
-// keptByLeases are the blobs that leases name. The caller holds the sweep lock.
-func (s *Store) keptByLeases() (map[string]bool, error) {
-	leases, err := s.Leases()
+// keptByLeases are the blobs that leases name. It asks anew, and heeds the leases:
+// one may have begun since the survey, by a clock that is behind ours. The caller
+// holds the sweep lock.
+func (g *collection) keptByLeases() (map[string]bool, error) {
+	leases, err := g.s.Leases()
 	if err != nil {
 		return nil, err
 	}
+	g.heed(leases)
 	kept := map[string]bool{}
 	for _, l := range leases {
 		for _, d := range l.keeps {

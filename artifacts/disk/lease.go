@@ -40,7 +40,7 @@ func (s *Store) Lease(ctx context.Context, name string) (*Lease, error) {
 		if err != nil {
 			return err
 		}
-		start := s.opts.Now().UnixNano()
+		start := l.beginning().UnixNano()
 		s.leaseStart.Store(max(s.leaseStart.Load(), start))
 		return l.write(fmt.Sprintf("%d %s\n", start, strconv.Quote(name)))
 	})
@@ -51,6 +51,17 @@ func (s *Store) Lease(ctx context.Context, name string) (*Lease, error) {
 		return nil, fmt.Errorf("beginning a lease for %s: %w", name, err)
 	}
 	return l, nil
+}
+
+// beginning is when a lease begins of which the file was made just now: by our
+// clock or the file system's, whichever is behind. Either may mark what is used
+// (see touchOthers).
+func (l *Lease) beginning() time.Time {
+	now := l.s.opts.Now()
+	if made, err := l.lock.f.Stat(); err == nil && made.ModTime().Before(now) {
+		return made.ModTime()
+	}
+	return now
 }
 
 func (l *Lease) write(text string) error {
