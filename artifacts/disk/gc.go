@@ -153,15 +153,6 @@ func (s *Store) survey(ctx context.Context, opts GCOptions) (*collection, error)
 	return g, err
 }
 
-// heed lowers the cutoff to when the leases began.
-func (g *collection) heed(leases []LeaseInfo) {
-	for _, l := range leases {
-		if l.Started.Before(g.cutoff) {
-			g.cutoff = l.Started
-		}
-	}
-}
-
 // inUse says whether something last used at a time may be needed by a living
 // process. A file system that keeps times in whole seconds, or pairs of them,
 // cuts off what would tell: then the doubt counts.
@@ -387,4 +378,13 @@ func (g *collection) keptByLeases() (map[string]bool, error) {
 		}
 	}
 	return kept, nil
+}
+
+// heed lowers the cutoff to when the leases began.
+func (g *collection) heed(leases []LeaseInfo) {
+	for _, l := range leases {
+		if l.Started.Before(g.cutoff) {
+			g.cutoff = l.Started
+		}
+	}
 }
