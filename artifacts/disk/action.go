@@ -5,14 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"syscall"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/groupmode"
+	"github.com/prismflow/prismflow/artifacts/internal/claim"
 )
 
 // maxAction is the most bytes that are read of an action.
@@ -134,7 +136,7 @@ func (s *Store) putAction(ctx context.Context, k artifacts.Key, action []byte, r
 		if err := s.mark(tmp.f.Name()); err != nil {
 			return err
 		}
-		return install(s.fault, "link", path, func() error { return moveNew(tmp.f.Name(), path) })
+		return install(s.fault, "link", path, func() error { return s.linkNew(tmp.f.Name(), path) })
 	})
 	if err != nil {
 		return err
@@ -142,20 +144,18 @@ func (s *Store) putAction(ctx context.Context, k artifacts.Key, action []byte, r
 	return syncDir(s.fault, path[:len(path)-len(k)-1])
 }
 
-// moveNew gives a file a second name, unless something has that name, which
-// then stays. A link does so in one step on every file system that has them;
-// where there are none the rename that stands in can lose a race, so that the
-// second of two equal keys stays instead of the first.
-func moveNew(from, to string) error {
-	err := os.Link(from, to)
-	if errors.Is(err, os.ErrExist) {
-		return nil
-	}
-	if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ENOTSUP) && !errors.Is(err, syscall.ENOSYS) {
+// linkNew gives a file a second name, unless something has that name, which then
+// stays.
+func (s *Store) linkNew(from, to string) error {
+	root, err := os.OpenRoot(s.dir)
+	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(to); err == nil {
+	defer root.Close()
+	inside := func(path string) string { return strings.TrimPrefix(path, s.dir+"/") }
+	err = claim.Link(root, inside(from), inside(to))
+	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
-	return os.Rename(from, to)
+	return err
 }

@@ -19,7 +19,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/prismflow/prismflow/artifacts/internal/exclusive"
+	"github.com/prismflow/prismflow/artifacts/internal/claim"
 )
 
 // Shared says whether a directory is shared by its group. One like /tmp is not,
@@ -85,7 +85,7 @@ func MkdirIn(parent *os.Root, name string) error {
 		return err
 	}
 	shareDir(parent, made, info)
-	if err := exclusive.Rename(parent, made, name); err != nil {
+	if err := claim.Rename(parent, made, name); err != nil {
 		_ = parent.Remove(made) // an empty directory: a nuisance at most
 		return err
 	}

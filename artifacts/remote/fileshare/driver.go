@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path"
 	"sync/atomic"
@@ -46,7 +47,7 @@ func (d *Driver) Traits() remote.Traits {
 }
 
 // String implements remote.Driver.
-func (d *Driver) String() string { return "file://" + d.dir }
+func (d *Driver) String() string { return (&url.URL{Scheme: "file", Path: d.dir}).String() }
 
 // Close implements remote.Driver. There is nothing to end.
 func (d *Driver) Close() error { return nil }

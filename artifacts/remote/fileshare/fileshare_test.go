@@ -112,7 +112,8 @@ func TestURLs(t *testing.T) {
 		d, err := New(url)
 		switch {
 		case err == nil:
-			if d.dir != want || d.String() != "file://"+want {
+			again, err := New(d.String())
+			if d.dir != want || err != nil || again.dir != want {
 				t.Errorf("New(%q) is %s, %q, want %q", url, d, d.dir, want)
 			}
 		case !strings.Contains(err.Error(), want) || strings.HasPrefix(want, "/"):
@@ -144,6 +145,9 @@ func TestLocations(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), `"../x"`) {
 			t.Errorf("%s outside: %v", what, err)
 		}
+	}
+	if err := d.Write(ctx, "cas/abcd", remote.Content{Size: -1}, true); err == nil {
+		t.Error("Write of a negative size: no error")
 	}
 }
 

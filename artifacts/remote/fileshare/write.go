@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts/groupmode"
-	"github.com/prismflow/prismflow/artifacts/internal/exclusive"
+	"github.com/prismflow/prismflow/artifacts/internal/claim"
 	"github.com/prismflow/prismflow/artifacts/remote"
 )
 
@@ -37,6 +37,9 @@ func (d *Driver) Write(ctx context.Context, name string, content remote.Content,
 	at, err := location(name)
 	if err != nil {
 		return err
+	}
+	if content.Size < 0 {
+		return fmt.Errorf("writing %s: its size is said to be %d", at, content.Size)
 	}
 	u, err := call(ctx, d, func() (*upload, error) { return d.begin(at, ifAbsent) }, (*upload).drop)
 	if err != nil {
@@ -260,7 +263,7 @@ func (u *upload) setMode() error {
 // place gives the object its name.
 func (u *upload) place() error {
 	if u.ifAbsent {
-		return u.d.do("link", u.at, func() error { return exclusive.Link(u.share, u.temp, u.at) })
+		return u.d.do("link", u.at, func() error { return claim.Link(u.share, u.temp, u.at) })
 	}
 	return u.d.do("rename", u.at, func() error {
 		err := u.share.Rename(u.temp, u.at)

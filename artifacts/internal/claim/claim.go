@@ -1,11 +1,11 @@
-// Package exclusive gives a finished file, or directory, its name unless
-// something has that name already. Of several processes that try at once, also
-// on several hosts, one wins.
+// Package claim gives a finished file, or directory, its name unless something
+// has that name already. Of several processes that try at once, also on several
+// hosts, one wins.
 //
-//	err := exclusive.Link(root, "tmp/x", "ac/12/1234") // fs.ErrExist: somebody was first
+//	err := claim.Link(root, "tmp/x", "ac/12/1234") // fs.ErrExist: somebody was first
 //
 // It takes paths within an os.Root and syncs nothing.
-package exclusive
+package claim
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package exclusive
+package claim
 
 import (
 	"os"
@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// renameNew is renameatx_np(2).
+// renameNew is renameat2(2), which network file systems refuse with EINVAL.
 func renameNew(root *os.Root, from, to string) error {
 	return inParents(root, from, to, func(fromDir int, from string, toDir int, to string) error {
-		return unix.RenameatxNp(fromDir, from, toDir, to, unix.RENAME_EXCL)
+		return unix.Renameat2(fromDir, from, toDir, to, unix.RENAME_NOREPLACE)
 	})
 }
