@@ -1,0 +1,252 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/prismflow/prismflow/artifacts/remote"
+)
+
+// expectSize is the size in bytes from which on an upload waits for the server
+// to want it: less than that is on its way before the server could say no.
+const expectSize = 1 << 20
+
+// Write implements remote.Driver. Where the server takes compressed bodies, what
+// shrinks is compressed.
+func (d *Driver) Write(ctx context.Context, name string, content remote.Content, ifAbsent bool) error {
+	again, err := d.put(ctx, name, content, ifAbsent)
+	if again {
+		_, err = d.put(ctx, name, content, ifAbsent)
+	}
+	return err
+}
+
+// put sends one PUT. When it returns, the content is closed. again says that the
+// server did not like how the PUT was sent, which is done otherwise from now on.
+func (d *Driver) put(ctx context.Context, name string, content remote.Content, ifAbsent bool) (again bool, err error) {
+	u := &upload{ctx: ctx, content: content, coding: &d.coding, length: content.Size}
+	r := request{method: http.MethodPut, name: name, header: http.Header{"Content-Type": {"application/octet-stream"}}, upload: u}
+	if ifAbsent {
+		r.header.Set("If-None-Match", "*")
+	}
+	// Package http tries again over a new connection what is idempotent, when a
+	// connection that was kept had died. With no value, none is sent.
+	r.header["X-Idempotency-Key"] = nil
+	if d.learnt.inflates.Load() && content.Size >= minDeflate {
+		if err := u.tryDeflate(); err != nil {
+			return false, fmt.Errorf("%s: %w", r, err)
+		}
+		if u.deflated {
+			r.header.Set("Content-Encoding", zstdCoding)
+			r.header.Set("X-Digest-SizeBytes", strconv.FormatInt(content.Size, 10)) // bazel-remote wants it
+		}
+	}
+	if content.Size >= expectSize && !d.learnt.impatient.Load() {
+		r.header.Set("Expect", "100-continue")
+	}
+	resp, err := d.send(ctx, r)
+	if err == nil {
+		again, err = d.written(r, resp, ifAbsent)
+	}
+	if failed := u.wait(); failed != nil { // the cause of whatever else happened
+		return false, fmt.Errorf("%s: reading the content: %w", r, failed)
+	}
+	return again, err
+}
+
+// written is what the answer to a PUT says, whose body it ends.
+func (d *Driver) written(r request, resp *http.Response, ifAbsent bool) (again bool, err error) {
+	switch {
+	case resp.StatusCode == http.StatusOK && isPage(resp): // a 201 may have one
+		discard(resp)
+		return false, fmt.Errorf("%s: %w", r, errPage)
+	case resp.StatusCode >= 200 && resp.StatusCode < 300:
+		discard(resp)
+		return false, nil
+	case resp.StatusCode == http.StatusPreconditionFailed && ifAbsent:
+		discard(resp)
+		d.learnt.conditional.Store(true)
+		return false, remote.ErrExists
+	case resp.StatusCode == http.StatusUnsupportedMediaType:
+		d.learnt.inflates.Store(false)
+		again = r.header.Get("Content-Encoding") != ""
+	case resp.StatusCode == http.StatusExpectationFailed:
+		d.learnt.impatient.Store(true)
+		again = r.header.Get("Expect") != ""
+	}
+	return again, d.refused(r, resp)
+}
+
+// An upload is the content of one PUT, opened for each time that it is sent.
+type upload struct {
+	ctx      context.Context
+	content  remote.Content
+	coding   *coding
+	deflated bool
+	length   int64  // of the body in bytes; -1 if that shows at its end
+	body     []byte // deflated, where that is small
+	open     sync.WaitGroup
+
+	mu  sync.Mutex // guards err
+	err error      // the first of the content
+}
+
+// attach makes the upload the body of a request.
+func (u *upload) attach(req *http.Request) error {
+	body, err := u.reader()
+	if err != nil {
+		return err
+	}
+	if u.length == 0 { // package http takes 0 for unknown, unless there is no body
+		defer body.Close()
+		_, err = io.Copy(io.Discard, body)
+		req.Body = http.NoBody
+		return err
+	}
+	req.Body, req.GetBody, req.ContentLength = body, u.reader, u.length
+	return nil
+}
+
+// reader opens the body.
+func (u *upload) reader() (io.ReadCloser, error) {
+	if u.body != nil {
+		return io.NopCloser(bytes.NewReader(u.body)), nil
+	}
+	source, err := u.source()
+	if err != nil || !u.deflated {
+		return source, err
+	}
+	deflated, err := u.coding.deflate(source)
+	if err != nil {
+		source.Close()
+	}
+	return deflated, err
+}
+
+// source opens the content.
+func (u *upload) source() (io.ReadCloser, error) {
+	r, err := u.content.Open()
+	if err != nil {
+		u.fail(err)
+		return nil, err
+	}
+	u.open.Add(1)
+	return &source{upload: u, r: r, left: u.content.Size}, nil
+}
+
+// tryDeflate decides by a sample whether the body is compressed.
+func (u *upload) tryDeflate() error {
+	r, err := u.source()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	sample, err := io.ReadAll(io.LimitReader(r, min(u.content.Size, sampleSize)+1)) // 1: to see that it ends
+	if err != nil {
+		return err
+	}
+	compressed, gains, err := u.coding.shrinks(sample)
+	if err != nil || !gains {
+		return err
+	}
+	u.deflated, u.length = true, -1
+	if u.content.Size <= sampleSize {
+		u.body, u.length = compressed, int64(len(compressed))
+	}
+	return nil
+}
+
+func (u *upload) fail(err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.err == nil {
+		u.err = err
+	}
+}
+
+// wait waits until the content is closed everywhere, and returns the error with
+// which that ended, if any: package http may go on with a body for a moment after
+// its answer was read, or its context ended.
+func (u *upload) wait() error {
+	u.open.Wait()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.err
+}
+
+// A source is the content being read: exactly its size, until the context ends.
+// Close may be called while Read is.
+type source struct {
+	upload *upload
+
+	mu     sync.Mutex // guards what is below
+	r      io.ReadCloser
+	left   int64
+	closed bool
+}
+
+var errClosed = errors.New("the body is closed")
+
+func (s *source) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, errClosed
+	}
+	n, err := s.read(p)
+	if err != nil && err != io.EOF {
+		s.upload.fail(err)
+	}
+	return n, err
+}
+
+// read withholds the last bytes until the content has ended well: with them the
+// server has all that was announced, and may store it.
+func (s *source) read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if s.left -= int64(n); s.left == 0 && err == nil {
+		err = s.end()
+	}
+	size := s.upload.content.Size
+	switch {
+	case s.upload.ctx.Err() != nil:
+		return 0, context.Cause(s.upload.ctx)
+	case s.left < 0:
+		return 0, fmt.Errorf("more than the %d bytes that it should have", size)
+	case err == io.EOF && s.left > 0:
+		return 0, fmt.Errorf("only %d of the %d bytes that it should have", size-s.left, size)
+	case err != nil && err != io.EOF:
+		return 0, err
+	}
+	return n, err
+}
+
+// end is io.EOF if nothing follows.
+func (s *source) end() error {
+	var one [1]byte
+	for {
+		n, err := s.r.Read(one[:])
+		s.left -= int64(n)
+		if n > 0 || err != nil {
+			return err
+		}
+	}
+}
+
+func (s *source) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	err := s.r.Close()
+	s.upload.open.Done()
+	return err
+}
