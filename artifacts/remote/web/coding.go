@@ -70,14 +70,19 @@ type inflation struct {
 	pool    *sync.Pool
 	came    int64 // bytes of body
 	made    int64 // bytes inflated
+	broken  error // of body
 }
 
-// wire is the reader of an inflation's body, which counts.
+// wire is the reader of an inflation's body, which counts, and remembers an
+// error: a decoder takes one before its first byte for the end.
 type wire struct{ in *inflation }
 
 func (w wire) Read(p []byte) (int, error) {
 	n, err := w.in.body.Read(p)
 	w.in.came += int64(n)
+	if err != nil && err != io.EOF {
+		w.in.broken = err
+	}
 	return n, err
 }
 
@@ -90,7 +95,9 @@ func (in *inflation) Read(p []byte) (int, error) {
 	if in.made > inflateFree+inflateRatio*in.came {
 		return 0, fmt.Errorf("a compressed body of %d bytes inflates to more than %d", in.came, inflateFree+inflateRatio*in.came)
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && in.broken != nil {
+		err = in.broken
+	} else if err != nil && err != io.EOF {
 		err = fmt.Errorf("inflating: %w", err)
 	}
 	return n, err

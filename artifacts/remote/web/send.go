@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"time"
@@ -60,24 +61,37 @@ func (d *Driver) send(ctx context.Context, r request) (*http.Response, error) {
 	return nil, fmt.Errorf("%s: the server redirects more than %d times", r, maxRedirects)
 }
 
-// sendTo asks one server once. Package http does it again by itself when a
-// connection that was kept turns out to be dead.
+// sendTo asks one server, once more if the connection that had been kept for that
+// turns out to be dead: package http does so for GET, but not for an upload of
+// which something is on its way.
 func (d *Driver) sendTo(ctx context.Context, at *url.URL, r request) (*http.Response, error) {
-	req := (&http.Request{Method: r.method, URL: at, Host: at.Host, Header: r.header.Clone(), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
+	resp, kept, err := d.sendOnce(ctx, at, r)
+	if err == nil || !kept || ctx.Err() != nil || r.upload != nil && r.upload.failure() != nil {
+		return resp, err
+	}
+	d.transport.CloseIdleConnections() // as dead, perhaps
+	resp, _, err = d.sendOnce(ctx, at, r)
+	return resp, err
+}
+
+// sendOnce says also whether the connection had been used before.
+func (d *Driver) sendOnce(ctx context.Context, at *url.URL, r request) (resp *http.Response, kept bool, err error) {
+	trace := &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { kept = got.Reused }}
+	req := (&http.Request{Method: r.method, URL: at, Host: at.Host, Header: r.header.Clone()}).WithContext(httptrace.WithClientTrace(ctx, trace))
 	if d.authorization != "" && sameServer(at, d.base) {
 		req.Header.Set("Authorization", d.authorization)
 	}
 	req.Header.Set("User-Agent", "prismflow")
 	if r.upload != nil {
 		if err := r.upload.attach(req); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	resp, err := d.transport.RoundTrip(req)
+	resp, err = d.transport.RoundTrip(req)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return resp, err
+	return resp, kept, err
 }
 
 func isRedirect(status int) bool {

@@ -30,7 +30,8 @@ var _ remote.Driver = (*Driver)(nil)
 type learnt struct {
 	ranges      atomic.Bool // it answers with the part that was asked for
 	conditional atomic.Bool // it has refused to replace an object
-	inflates    atomic.Bool // it takes bodies that are compressed with zstd
+	inflates    atomic.Bool // it says that it takes bodies that are compressed with zstd
+	literal     atomic.Bool // it has refused one all the same
 	headless    atomic.Bool // it does not know HEAD
 	impatient   atomic.Bool // Expect is of no use: it refuses it, or speaks HTTP/2
 }
@@ -96,8 +97,9 @@ func (d *Driver) Close() error {
 }
 
 // Traits implements remote.Driver. It says of an ability that the server has it
-// once an answer has shown that: by "Accept-Ranges: bytes" or a 206, and by a
-// 412 to a write that was to replace nothing.
+// once an answer has shown that: by "Accept-Ranges: bytes" or a 206; and by a 412
+// to a write that was to replace nothing, or by "Accept-Encoding: zstd", which
+// `prismflow cache serve` says.
 func (d *Driver) Traits() remote.Traits {
 	return remote.Traits{Ranges: d.learnt.ranges.Load(), Conditional: d.learnt.conditional.Load()}
 }
@@ -109,6 +111,7 @@ func (d *Driver) learn(resp *http.Response, ours bool) {
 	}
 	if ours && lists(resp.Header, "Accept-Encoding", zstdCoding) { // RFC 9110, 12.5.3
 		d.learnt.inflates.Store(true)
+		d.learnt.conditional.Store(true)
 	}
 	if resp.ProtoMajor >= 2 {
 		// An answer stops an upload there without costing the connection, and

@@ -35,10 +35,7 @@ func (d *Driver) put(ctx context.Context, name string, content remote.Content, i
 	if ifAbsent {
 		r.header.Set("If-None-Match", "*")
 	}
-	// Package http tries again over a new connection what is idempotent, when a
-	// connection that was kept had died. With no value, none is sent.
-	r.header["X-Idempotency-Key"] = nil
-	if d.learnt.inflates.Load() && content.Size >= minDeflate {
+	if d.learnt.inflates.Load() && !d.learnt.literal.Load() && content.Size >= minDeflate {
 		if err := u.tryDeflate(); err != nil {
 			return false, fmt.Errorf("%s: %w", r, err)
 		}
@@ -74,7 +71,7 @@ func (d *Driver) written(r request, resp *http.Response, ifAbsent bool) (again b
 		d.learnt.conditional.Store(true)
 		return false, remote.ErrExists
 	case resp.StatusCode == http.StatusUnsupportedMediaType:
-		d.learnt.inflates.Store(false)
+		d.learnt.literal.Store(true)
 		again = r.header.Get("Content-Encoding") != ""
 	case resp.StatusCode == http.StatusExpectationFailed:
 		d.learnt.impatient.Store(true)
@@ -175,6 +172,10 @@ func (u *upload) fail(err error) {
 // its answer was read, or its context ended.
 func (u *upload) wait() error {
 	u.open.Wait()
+	return u.failure()
+}
+
+func (u *upload) failure() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.err
