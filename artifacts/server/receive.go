@@ -1,0 +1,196 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/prismflow/prismflow/artifacts"
+)
+
+// checkPut refuses what a PUT could ask for and does not get here. Ignored, it
+// would do something else than the client believes.
+func checkPut(r *http.Request) error {
+	for _, name := range []string{"Content-Range", "If-Match", "If-Unmodified-Since"} {
+		if r.Header.Get(name) != "" {
+			return refuse(http.StatusBadRequest, "PUT with %s is not possible here", name)
+		}
+	}
+	if condition := r.Header.Get("If-None-Match"); condition != "" && condition != "*" {
+		return refuse(http.StatusBadRequest, "PUT takes no other condition than If-None-Match: *")
+	}
+	return nil
+}
+
+func onlyIfAbsent(r *http.Request) bool { return r.Header.Get("If-None-Match") == "*" }
+
+// putBlob takes a blob. What can be refused is refused before the body is read:
+// a client that sent Expect: 100-continue has not sent it then.
+func (s *Server) putBlob(x *exchange, d artifacts.Digest) error {
+	if onlyIfAbsent(x.r) {
+		here, err := s.hasBlob(x, d)
+		if err != nil {
+			return err
+		}
+		if here {
+			return refuse(http.StatusPreconditionFailed, "blob %s is here already", d.Short())
+		}
+	}
+	if err := s.hasRoom(x, s.opts.MaxBlob); err != nil {
+		return err
+	}
+	body, done, err := s.plainBody(x)
+	if err != nil {
+		return err
+	}
+	defer done()
+	path, size, err := s.receive(body, d)
+	if err != nil {
+		return s.notReceived(err)
+	}
+	if err := s.store.Adopt(x.r.Context(), path, d); err != nil {
+		_ = os.Remove(path) // may be gone
+		return err
+	}
+	s.quota.add(size)
+	x.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+// hasRoom refuses what is too large, as far as it says, or has no room.
+func (s *Server) hasRoom(x *exchange, limit int64) error {
+	if x.r.ContentLength > limit {
+		return refuse(http.StatusRequestEntityTooLarge, "%d bytes, and at most %d are taken", x.r.ContentLength, limit)
+	}
+	if s.quota.full() {
+		return refuse(http.StatusInsufficientStorage, "the cache is full, and what is in it was used too lately to go")
+	}
+	return nil
+}
+
+// buffers are for copying. Larger ones gain nothing against a network.
+var buffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
+
+// receive writes a blob to a file of its own, if its bytes are those that d
+// names.
+func (s *Server) receive(body io.Reader, d artifacts.Digest) (path string, size int64, err error) {
+	path = filepath.Join(s.temp, "body-"+rand.Text())
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return "", 0, err
+	}
+	hash := sha256.New()
+	buffer := buffers.Get().(*[256 << 10]byte)
+	size, err = io.CopyBuffer(io.MultiWriter(f, hash), io.LimitReader(body, s.opts.MaxBlob+1), buffer[:])
+	buffers.Put(buffer)
+	if err == nil && size > s.opts.MaxBlob {
+		err = refuse(http.StatusRequestEntityTooLarge, "more than %d bytes, which is the most that is taken", s.opts.MaxBlob)
+	}
+	if got := artifacts.DigestOfHash(hash); err == nil && got != d {
+		err = fmt.Errorf("%d bytes of digest %s, where %s should be: %w", size, got.Short(), d.Short(), artifacts.ErrCorrupt)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = os.Remove(path)
+		return "", 0, err
+	}
+	return path, size, nil
+}
+
+// notReceived is the error that a client gets for a body that was not taken.
+func (s *Server) notReceived(err error) error {
+	if errors.Is(err, artifacts.ErrCorrupt) {
+		s.metrics.refused.Inc()
+		return refuse(http.StatusBadRequest, "refused: %v", err)
+	}
+	return err
+}
+
+// putAction takes an action, whatever its bytes are.
+func (s *Server) putAction(x *exchange, k artifacts.Key) error {
+	ctx := x.r.Context()
+	if onlyIfAbsent(x.r) {
+		if err := s.absent(ctx, k); err != nil {
+			return err
+		}
+	}
+	if err := s.hasRoom(x, maxAction); err != nil {
+		return err
+	}
+	body, done, err := s.plainBody(x)
+	if err != nil {
+		return err
+	}
+	defer done()
+	action, err := io.ReadAll(io.LimitReader(body, maxAction+1))
+	if err != nil {
+		return s.notReceived(err)
+	}
+	if len(action) > maxAction {
+		return refuse(http.StatusRequestEntityTooLarge, "more than %d bytes, which is the most that an action may have", maxAction)
+	}
+	if err := s.publish(ctx, k, action, onlyIfAbsent(x.r)); err != nil {
+		return err
+	}
+	s.quota.add(int64(len(action)))
+	x.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+// absent refuses to replace an action that is of use.
+func (s *Server) absent(ctx context.Context, k artifacts.Key) error {
+	_, err := s.usableAction(ctx, k)
+	if err == nil {
+		return refuse(http.StatusPreconditionFailed, "action %s is here already", k.Short())
+	}
+	if errors.Is(err, artifacts.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// publish gives an action its place. Of two conditional ones the first stays,
+// unless it lacks a blob: kept, it would be in the way of a result for ever.
+func (s *Server) publish(ctx context.Context, k artifacts.Key, action []byte, ifAbsent bool) error {
+	if !ifAbsent {
+		return s.store.PutAction(ctx, k, action, true)
+	}
+	turn := &s.changing[k[0]%byte(len(s.changing))]
+	turn.Lock()
+	defer turn.Unlock()
+	if err := s.absent(ctx, k); err != nil {
+		return err
+	}
+	_, err := s.store.GetAction(ctx, k)
+	unusable := err == nil
+	if err := s.store.PutAction(ctx, k, action, unusable); err != nil {
+		return err
+	}
+	// Another process on the same directory may have been first.
+	standing, err := s.store.GetAction(ctx, k)
+	if err == nil && !bytes.Equal(standing, action) {
+		return refuse(http.StatusPreconditionFailed, "action %s is here already", k.Short())
+	}
+	return err
+}
+
+// plainBody is the body, inflated where it comes deflated. done must be called
+// when it was read.
+func (s *Server) plainBody(x *exchange) (body io.Reader, done func(), err error) {
+	encoding := strings.ToLower(strings.TrimSpace(x.r.Header.Get("Content-Encoding")))
+	switch {
+	case encoding == "" || encoding == "identity":
+		return x.body, func() {}, nil
+	case encoding == "zstd" && !s.opts.NoZstd:
+		return s.coders.inflate(x)
+	}
+	return nil, nil, refuse(http.StatusUnsupportedMediaType, "a body is taken as it is%s", map[bool]string{false: " or with Content-Encoding: zstd"}[s.opts.NoZstd])
+}

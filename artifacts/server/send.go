@@ -1,0 +1,100 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prismflow/prismflow/artifacts"
+)
+
+// emptyBlob is the blob of no bytes. It is always here: some clients never send
+// it, for who has its name knows all of it.
+var emptyBlob = artifacts.DigestOf(nil)
+
+// getBlob answers GET and HEAD of a blob. Its bytes were verified before the
+// first is sent: here, or at an earlier time since which the file is unchanged.
+func (s *Server) getBlob(x *exchange, d artifacts.Digest) error {
+	if d == emptyBlob {
+		return s.send(x, bytes.NewReader(nil), 0, d.Hex())
+	}
+	// Whoever hears that a blob is here will not send it, and counts on it.
+	if x.r.Method == http.MethodHead {
+		if err := s.holds.keep(x.r.Context(), d); err != nil {
+			return err
+		}
+	}
+	f, err := s.open(x, d)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return s.send(x, f, info.Size(), d.Hex())
+}
+
+// open opens a verified blob.
+func (s *Server) open(x *exchange, d artifacts.Digest) (*os.File, error) {
+	path, err := s.store.Verified(x.r.Context(), d)
+	if errors.Is(err, artifacts.ErrCorrupt) {
+		s.metrics.corrupt.Inc()
+		s.opts.Log.Error().Err(err).Msg("a blob was damaged in the store")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.Open(path)
+}
+
+// hasBlob says whether a blob is here, verified, and will stay for a while.
+func (s *Server) hasBlob(x *exchange, d artifacts.Digest) (bool, error) {
+	if d == emptyBlob {
+		return true, nil
+	}
+	if err := s.holds.keep(x.r.Context(), d); err != nil {
+		return false, err
+	}
+	f, err := s.open(x, d)
+	if errors.Is(err, artifacts.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, f.Close()
+}
+
+// getAction answers GET and HEAD of an action. One that names blobs which are
+// not all here is no use to anybody, and is not here either.
+func (s *Server) getAction(x *exchange, k artifacts.Key) error {
+	action, err := s.usableAction(x.r.Context(), k)
+	if err != nil {
+		return err
+	}
+	return s.send(x, bytes.NewReader(action), int64(len(action)), artifacts.DigestOf(action).Hex())
+}
+
+// send answers with content: whole or the ranges that are asked for, or a 304
+// or 412 where the conditions of the request say so. The tag is that of the
+// plain bytes.
+func (s *Server) send(x *exchange, content io.ReadSeeker, size int64, tag string) error {
+	header := x.Header()
+	header.Set("ETag", `"`+tag+`"`)
+	header.Set("Content-Type", "application/octet-stream")
+	header.Set("X-Content-Type-Options", "nosniff")
+	if !s.opts.NoZstd {
+		header.Set("Vary", "Accept-Encoding")
+		sent, err := s.sendDeflated(x, content, size, tag)
+		if sent || err != nil {
+			return err
+		}
+	}
+	http.ServeContent(x, x.r, "", time.Time{}, content)
+	return nil
+}
