@@ -24,15 +24,18 @@ type Server struct {
 	opts  Options
 	temp  string // of bodies on their way in
 
-	holds     *holds
-	quota     *quota
-	metrics   *metrics
-	coders    *coders
-	serving   chan struct{}  // one for each request that is served
-	changing  [64]sync.Mutex // of those who write an action, by its key
-	draining  atomic.Bool
+	holds    *holds
+	quota    *quota
+	metrics  *metrics
+	coders   *coders
+	serving  chan struct{}  // one for each request that is served
+	changing [64]sync.Mutex // of those who write an action, by its key
+	draining atomic.Bool
+
 	stop      context.CancelFunc
 	upkeeping sync.WaitGroup
+	inUse     sync.RWMutex // held shared by requests, and so guards what Close ends
+	closed    bool
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -75,8 +78,12 @@ func (s *Server) prepare(ctx context.Context) error {
 	return err
 }
 
-// Close ends the server's use of the store. Requests must have ended.
+// Close ends the server's use of the store, once the requests that are being
+// served have ended. Later ones are refused.
 func (s *Server) Close() error {
+	s.inUse.Lock()
+	defer s.inUse.Unlock()
+	s.closed = true
 	s.stop()
 	s.upkeeping.Wait()
 	return errors.Join(s.holds.close(), s.store.RemoveTemp(s.temp))
@@ -126,6 +133,8 @@ func (s *Server) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 	x := &exchange{reply: newReply(to, s.opts.Stall), r: r, began: time.Now()}
 	x.body = newPacedBody(r, to, s.opts.Stall)
 	defer s.finish(x)
+	s.inUse.RLock()
+	defer s.inUse.RUnlock()
 	if err := s.handle(x); err != nil {
 		s.refuse(x, err)
 	}
@@ -181,6 +190,9 @@ func (s *Server) answer(x *exchange, told *refusal) {
 
 // handle answers a request, or says why not.
 func (s *Server) handle(x *exchange) error {
+	if s.closed {
+		return refuse(http.StatusServiceUnavailable, "shutting down")
+	}
 	var err error
 	if x.target, err = targetOf(x.r.URL); err != nil {
 		return err

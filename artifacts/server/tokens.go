@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // Tokens are the bearer tokens that a file lists, a line each:
@@ -159,4 +160,37 @@ func NewToken(name string, role Role) (secret, line string, err error) {
 	secret = base64.RawURLEncoding.EncodeToString(random[:])
 	hash := sha256.Sum256([]byte(secret))
 	return secret, fmt.Sprintf("%s %s sha256:%s", name, role, hex.EncodeToString(hash[:])), nil
+}
+
+// AddToken makes a token and adds its line to a token file, which is made where
+// there is none. Several processes may do so at once.
+func AddToken(path, name string, role Role) (secret string, err error) {
+	secret, line, err := NewToken(name, role)
+	if err != nil {
+		return "", err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil { // until it is closed
+		return "", fmt.Errorf("locking %s: %w", path, err)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxTokenFile))
+	if err != nil {
+		return "", err
+	}
+	line += "\n"
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		line = "\n" + line
+	}
+	if _, err := parseTokens(append(text, line...)); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	// One call: a server that reads the file meanwhile sees all of the line or nothing.
+	if _, err := f.WriteString(line); err != nil {
+		return "", err
+	}
+	return secret, f.Sync()
 }

@@ -29,7 +29,7 @@ func newCacheCommand(s *streams) *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newCacheStatCommand(s), newCacheVerifyCommand(s), newCacheGCCommand(s))
+	cmd.AddCommand(newCacheStatCommand(s), newCacheVerifyCommand(s), newCacheGCCommand(s), newCacheServeCommand(s), newCacheTokenCommand(s))
 	return cmd
 }
 
