@@ -2,35 +2,14 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/prismflow/prismflow/artifacts"
 )
-
-// usableAction is the action under a key, when every blob that it names is here.
-// Otherwise the error is artifacts.ErrNotFound. An action that is none, as some
-// clients keep under a key, names nothing.
-func (s *Server) usableAction(ctx context.Context, k artifacts.Key) ([]byte, error) {
-	action, err := s.store.GetAction(ctx, k)
-	if err != nil {
-		return nil, err
-	}
-	for _, blob := range named(action) {
-		if blob.Digest == emptyBlob {
-			continue
-		}
-		size, err := s.store.Stat(ctx, blob.Digest)
-		if err == nil && size != blob.Bytes {
-			err = fmt.Errorf("%d bytes and not %d: %w", size, blob.Bytes, artifacts.ErrNotFound)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("action %s: its blob %s: %w", k.Short(), blob.Digest.Short(), err)
-		}
-	}
-	return action, nil
-}
 
 // Field numbers of the remote execution API, version 2, in what other clients
 // write and this program does not.
@@ -39,91 +18,153 @@ const (
 	fieldStdoutDigest      = 6 // ActionResult.stdout_digest
 	fieldStderrDigest      = 8 // ActionResult.stderr_digest
 	fieldTreeDigest        = 3 // OutputDirectory.tree_digest
+	fieldTreeRoot          = 1 // Tree.root
+	fieldTreeChildren      = 2 // Tree.children
+	fieldDirectoryFiles    = 1 // Directory.files
+	fieldFileDigest        = 2 // FileNode.digest
 	fieldHash              = 1 // Digest.hash
 	fieldSizeBytes         = 2 // Digest.size_bytes
 )
 
-// named are the blobs that an action names: its files, and what it has of
-// directories and of a command's output.
-func named(action []byte) []artifacts.OutputFile {
+// maxTree is the size in bytes of the largest description of a directory that is
+// read.
+const maxTree = 16 << 20
+
+// A naming is what an action says of blobs.
+type naming struct {
+	files []artifacts.OutputFile // its files
+	more  []artifacts.OutputFile // what a command printed, and descriptions of directories
+	trees []artifacts.OutputFile // those of more that describe directories
+}
+
+// namingOf reads an action. One that is none, as some clients keep under a key,
+// names nothing.
+func namingOf(action []byte) naming {
 	decoded, err := artifacts.DecodeActionResult(action)
 	if err != nil {
-		return nil
+		return naming{}
 	}
-	files := decoded.OutputFiles
-	_ = eachMessage(action, func(number protowire.Number, message []byte) error {
+	n := naming{files: decoded.OutputFiles}
+	for number, value := range messages(action) {
 		switch number {
 		case fieldStdoutDigest, fieldStderrDigest:
-			files = appendDigest(files, message)
+			n.more = appendDigest(n.more, value)
 		case fieldOutputDirectories:
-			return eachMessage(message, func(number protowire.Number, message []byte) error {
-				if number == fieldTreeDigest {
-					files = appendDigest(files, message)
-				}
-				return nil
-			})
+			n.trees = append(n.trees, digestsIn(value, fieldTreeDigest)...)
 		}
-		return nil
-	})
-	return files
+	}
+	n.more = append(n.more, n.trees...)
+	return n
+}
+
+// inTree are the blobs that a description of a directory names.
+func (s *Server) inTree(ctx context.Context, tree artifacts.OutputFile) ([]artifacts.OutputFile, error) {
+	if tree.Bytes > maxTree {
+		return nil, refuse(413, "the description %s of a directory has %d bytes, at most %d are read", tree.Digest.Short(), tree.Bytes, maxTree)
+	}
+	r, err := s.store.Get(ctx, tree.Digest)
+	if err != nil {
+		return nil, err
+	}
+	message, err := io.ReadAll(io.LimitReader(r, maxTree+1))
+	if err = errors.Join(err, r.Close()); err != nil {
+		return nil, err
+	}
+	var found []artifacts.OutputFile
+	for number, directory := range messages(message) {
+		if number != fieldTreeRoot && number != fieldTreeChildren {
+			continue
+		}
+		for number, file := range messages(directory) {
+			if number == fieldDirectoryFiles {
+				found = append(found, digestsIn(file, fieldFileDigest)...)
+			}
+		}
+	}
+	return found, nil
+}
+
+// allHere says whether every blob is here: the error is artifacts.ErrNotFound
+// when one is not.
+func (s *Server) allHere(ctx context.Context, blobs []artifacts.OutputFile) error {
+	for _, blob := range blobs {
+		if blob.Digest == emptyBlob {
+			continue
+		}
+		size, err := s.store.Stat(ctx, blob.Digest)
+		if err == nil && size != blob.Bytes {
+			err = fmt.Errorf("%d bytes and not %d: %w", size, blob.Bytes, artifacts.ErrNotFound)
+		}
+		if err != nil {
+			return fmt.Errorf("its blob %s: %w", blob.Digest.Short(), err)
+		}
+	}
+	return nil
+}
+
+// digestsIn are the blobs that the Digest messages in a field name.
+func digestsIn(message []byte, field protowire.Number) (found []artifacts.OutputFile) {
+	for number, value := range messages(message) {
+		if number == field {
+			found = appendDigest(found, value)
+		}
+	}
+	return found
 }
 
 // appendDigest adds the blob that a Digest message names, if it names one.
-func appendDigest(files []artifacts.OutputFile, message []byte) []artifacts.OutputFile {
-	var hex string
-	var size int64
-	for len(message) > 0 {
-		number, typ, n := protowire.ConsumeTag(message)
-		if n < 0 {
-			return files
-		}
-		message = message[n:]
+func appendDigest(found []artifacts.OutputFile, message []byte) []artifacts.OutputFile {
+	var blob artifacts.OutputFile
+	for number, f := range fields(message) {
 		switch {
-		case number == fieldHash && typ == protowire.BytesType:
-			var text []byte
-			text, n = protowire.ConsumeBytes(message)
-			hex = string(text)
-		case number == fieldSizeBytes && typ == protowire.VarintType:
-			var value uint64
-			value, n = protowire.ConsumeVarint(message)
-			size = int64(value)
-		default:
-			n = protowire.ConsumeFieldValue(number, typ, message)
+		case number == fieldHash && f.typ == protowire.BytesType:
+			hex, _ := protowire.ConsumeBytes(f.value)
+			blob.Digest, _ = artifacts.ParseDigest("sha256:" + string(hex))
+		case number == fieldSizeBytes && f.typ == protowire.VarintType:
+			size, _ := protowire.ConsumeVarint(f.value)
+			blob.Bytes = int64(size)
 		}
-		if n < 0 {
-			return files
-		}
-		message = message[n:]
 	}
-	d, err := artifacts.ParseDigest("sha256:" + hex)
-	if err != nil {
-		return files
+	if blob.Digest == "" {
+		return found
 	}
-	return append(files, artifacts.OutputFile{Digest: d, Bytes: size})
+	return append(found, blob)
 }
 
-// eachMessage visits the fields of a message that may be messages themselves.
-func eachMessage(message []byte, visit func(number protowire.Number, value []byte) error) error {
-	for len(message) > 0 {
-		number, typ, n := protowire.ConsumeTag(message)
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		message = message[n:]
-		n = protowire.ConsumeFieldValue(number, typ, message)
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		if typ == protowire.BytesType {
-			value, m := protowire.ConsumeBytes(message)
-			if m < 0 {
-				return protowire.ParseError(m)
+// messages are the fields of a message that may be messages themselves.
+func messages(message []byte) func(yield func(protowire.Number, []byte) bool) {
+	return func(yield func(protowire.Number, []byte) bool) {
+		for number, f := range fields(message) {
+			if f.typ != protowire.BytesType {
+				continue
 			}
-			if err := visit(number, value); err != nil {
-				return err
+			if value, n := protowire.ConsumeBytes(f.value); n < 0 || !yield(number, value) {
+				return
 			}
 		}
-		message = message[n:]
 	}
-	return nil
+}
+
+// A field is the value of a field of a message, still encoded.
+type field struct {
+	typ   protowire.Type
+	value []byte
+}
+
+// fields are those of a message, as far as it is one.
+func fields(message []byte) func(yield func(protowire.Number, field) bool) {
+	return func(yield func(protowire.Number, field) bool) {
+		for len(message) > 0 {
+			number, typ, n := protowire.ConsumeTag(message)
+			if n < 0 {
+				return
+			}
+			message = message[n:]
+			n = protowire.ConsumeFieldValue(number, typ, message)
+			if n < 0 || !yield(number, field{typ, message[:n]}) {
+				return
+			}
+			message = message[n:]
+		}
+	}
 }

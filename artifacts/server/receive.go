@@ -1,8 +1,6 @@
 package server
 
 import (
-	"bytes"
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -110,74 +108,6 @@ func (s *Server) notReceived(err error) error {
 	if errors.Is(err, artifacts.ErrCorrupt) {
 		s.metrics.refused.Inc()
 		return refuse(http.StatusBadRequest, "refused: %v", err)
-	}
-	return err
-}
-
-// putAction takes an action, whatever its bytes are.
-func (s *Server) putAction(x *exchange, k artifacts.Key) error {
-	ctx := x.r.Context()
-	if onlyIfAbsent(x.r) {
-		if err := s.absent(ctx, k); err != nil {
-			return err
-		}
-	}
-	if err := s.hasRoom(x, maxAction); err != nil {
-		return err
-	}
-	body, done, err := s.plainBody(x)
-	if err != nil {
-		return err
-	}
-	defer done()
-	action, err := io.ReadAll(io.LimitReader(body, maxAction+1))
-	if err != nil {
-		return s.notReceived(err)
-	}
-	if len(action) > maxAction {
-		return refuse(http.StatusRequestEntityTooLarge, "more than %d bytes, which is the most that an action may have", maxAction)
-	}
-	if err := s.publish(ctx, k, action, onlyIfAbsent(x.r)); err != nil {
-		return err
-	}
-	s.quota.add(int64(len(action)))
-	x.WriteHeader(http.StatusCreated)
-	return nil
-}
-
-// absent refuses to replace an action that is of use.
-func (s *Server) absent(ctx context.Context, k artifacts.Key) error {
-	_, err := s.usableAction(ctx, k)
-	if err == nil {
-		return refuse(http.StatusPreconditionFailed, "action %s is here already", k.Short())
-	}
-	if errors.Is(err, artifacts.ErrNotFound) {
-		return nil
-	}
-	return err
-}
-
-// publish gives an action its place. Of two conditional ones the first stays,
-// unless it lacks a blob: kept, it would be in the way of a result for ever.
-func (s *Server) publish(ctx context.Context, k artifacts.Key, action []byte, ifAbsent bool) error {
-	if !ifAbsent {
-		return s.store.PutAction(ctx, k, action, true)
-	}
-	turn := &s.changing[k[0]%byte(len(s.changing))]
-	turn.Lock()
-	defer turn.Unlock()
-	if err := s.absent(ctx, k); err != nil {
-		return err
-	}
-	_, err := s.store.GetAction(ctx, k)
-	unusable := err == nil
-	if err := s.store.PutAction(ctx, k, action, unusable); err != nil {
-		return err
-	}
-	// Another process on the same directory may have been first.
-	standing, err := s.store.GetAction(ctx, k)
-	if err == nil && !bytes.Equal(standing, action) {
-		return refuse(http.StatusPreconditionFailed, "action %s is here already", k.Short())
 	}
 	return err
 }

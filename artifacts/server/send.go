@@ -2,7 +2,9 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -27,7 +29,7 @@ func (s *Server) getBlob(x *exchange, d artifacts.Digest) error {
 			return err
 		}
 	}
-	f, err := s.open(x, d)
+	f, err := s.openBlob(x.r.Context(), d)
 	if err != nil {
 		return err
 	}
@@ -39,17 +41,24 @@ func (s *Server) getBlob(x *exchange, d artifacts.Digest) error {
 	return s.send(x, f, info.Size(), d.Hex())
 }
 
-// open opens a verified blob.
-func (s *Server) open(x *exchange, d artifacts.Digest) (*os.File, error) {
-	path, err := s.store.Verified(x.r.Context(), d)
-	if errors.Is(err, artifacts.ErrCorrupt) {
-		s.metrics.corrupt.Inc()
-		s.opts.Log.Error().Err(err).Msg("a blob was damaged in the store")
-	}
+// openBlob opens a verified blob.
+func (s *Server) openBlob(ctx context.Context, d artifacts.Digest) (*os.File, error) {
+	path, err := s.verified(ctx, d)
 	if err != nil {
 		return nil, err
 	}
 	return os.Open(path)
+}
+
+// verified is where a verified blob is. One that was damaged is told of, and is
+// not there.
+func (s *Server) verified(ctx context.Context, d artifacts.Digest) (path string, err error) {
+	path, err = s.store.Verified(ctx, d)
+	if errors.Is(err, artifacts.ErrCorrupt) {
+		s.metrics.corrupt.Inc()
+		s.opts.Log.Error().Err(err).Msg("a blob was damaged in the store")
+	}
+	return path, err
 }
 
 // hasBlob says whether a blob is here, verified, and will stay for a while.
@@ -60,7 +69,7 @@ func (s *Server) hasBlob(x *exchange, d artifacts.Digest) (bool, error) {
 	if err := s.holds.keep(x.r.Context(), d); err != nil {
 		return false, err
 	}
-	f, err := s.open(x, d)
+	f, err := s.openBlob(x.r.Context(), d)
 	if errors.Is(err, artifacts.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
@@ -68,16 +77,6 @@ func (s *Server) hasBlob(x *exchange, d artifacts.Digest) (bool, error) {
 		return false, err
 	}
 	return true, f.Close()
-}
-
-// getAction answers GET and HEAD of an action. One that names blobs which are
-// not all here is no use to anybody, and is not here either.
-func (s *Server) getAction(x *exchange, k artifacts.Key) error {
-	action, err := s.usableAction(x.r.Context(), k)
-	if err != nil {
-		return err
-	}
-	return s.send(x, bytes.NewReader(action), int64(len(action)), artifacts.DigestOf(action).Hex())
 }
 
 // send answers with content: whole or the ranges that are asked for, or a 304
@@ -97,4 +96,18 @@ func (s *Server) send(x *exchange, content io.ReadSeeker, size int64, tag string
 	}
 	http.ServeContent(x, x.r, "", time.Time{}, content)
 	return nil
+}
+
+// readFile is the whole of a file that is at most of a size.
+func readFile(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(content)) > most {
+		err = fmt.Errorf("%s: more than %d bytes", path, most)
+	}
+	return content, err
 }

@@ -184,3 +184,5 @@ func TestActions(t *testing.T) {
 	r.want(r.ask("PUT", ac(3), random(maxAction+1, 2)), 413)
 	r.want(r.ask("PUT", ac(3), random(maxAction, 2)), 201)
 }
+
+func digestOf(content []byte) artifacts.Digest { return artifacts.DigestOf(content) }

@@ -67,17 +67,9 @@ func (t *Tokens) find(secret string) (name string, role Role) {
 const maxTokenFile = 4 << 20
 
 func readTokens(path string) ([]token, error) {
-	f, err := os.Open(path)
+	text, err := readFile(path, maxTokenFile)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxTokenFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxTokenFile {
-		return nil, fmt.Errorf("%s: more than %d bytes", path, maxTokenFile)
 	}
 	tokens, err := parseTokens(text)
 	if err != nil {

@@ -1,0 +1,172 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/prismflow/prismflow/artifacts"
+)
+
+// The store counts, verifies and collects by the files that an action names. An
+// action that names more, as Bazel's do, or that is none, as what ccache keeps
+// under a key, is therefore kept as a blob, and in its place stands an action
+// that names this blob, as contentsPath, and all that it names itself.
+const (
+	contentsPath = "prismflow:contents"
+	namedPath    = "prismflow:named/"
+)
+
+// usableAction is the action under a key, when every blob that it names is here.
+// Otherwise the error is artifacts.ErrNotFound.
+func (s *Server) usableAction(ctx context.Context, k artifacts.Key) ([]byte, error) {
+	action, err := s.store.GetAction(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	kept := namingOf(action)
+	if err := s.allHere(ctx, kept.files); err != nil {
+		return nil, fmt.Errorf("action %s: %w", k.Short(), err)
+	}
+	if len(kept.files) == 0 || kept.files[0].Path != contentsPath {
+		return action, nil
+	}
+	action, err = s.readBlob(ctx, kept.files[0])
+	if err != nil {
+		return nil, fmt.Errorf("action %s: %w", k.Short(), err)
+	}
+	return action, nil
+}
+
+// readBlob is the whole of a small blob.
+func (s *Server) readBlob(ctx context.Context, blob artifacts.OutputFile) ([]byte, error) {
+	if blob.Digest == emptyBlob {
+		return nil, nil
+	}
+	path, err := s.verified(ctx, blob.Digest)
+	if err != nil {
+		return nil, err
+	}
+	return readFile(path, maxAction)
+}
+
+// getAction answers GET and HEAD of an action. One that names blobs which are
+// not all here is no use to anybody, and is not here either.
+func (s *Server) getAction(x *exchange, k artifacts.Key) error {
+	action, err := s.usableAction(x.r.Context(), k)
+	if err != nil {
+		return err
+	}
+	return s.send(x, bytes.NewReader(action), int64(len(action)), artifacts.DigestOf(action).Hex())
+}
+
+// putAction takes an action, whatever its bytes are.
+func (s *Server) putAction(x *exchange, k artifacts.Key) error {
+	ctx := x.r.Context()
+	if onlyIfAbsent(x.r) {
+		if err := s.absent(ctx, k); err != nil {
+			return err
+		}
+	}
+	if err := s.hasRoom(x, maxAction); err != nil {
+		return err
+	}
+	body, done, err := s.plainBody(x)
+	if err != nil {
+		return err
+	}
+	defer done()
+	action, err := io.ReadAll(io.LimitReader(body, maxAction+1))
+	if err != nil {
+		return err
+	}
+	if len(action) > maxAction {
+		return refuse(http.StatusRequestEntityTooLarge, "more than %d bytes, which is the most that an action may have", maxAction)
+	}
+	kept, err := s.keepable(ctx, action)
+	if err != nil {
+		return err
+	}
+	if err := s.publish(ctx, k, kept, onlyIfAbsent(x.r)); err != nil {
+		return err
+	}
+	s.quota.add(int64(len(kept)))
+	x.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+// keepable is the action that stands for one in the store: itself, if it names
+// files and nothing else.
+func (s *Server) keepable(ctx context.Context, action []byte) ([]byte, error) {
+	n := namingOf(action)
+	if len(n.files) > 0 && len(n.more) == 0 && n.files[0].Path != contentsPath {
+		return action, nil
+	}
+	contents := artifacts.OutputFile{Path: contentsPath, Digest: artifacts.DigestOf(action), Bytes: int64(len(action))}
+	if err := s.store.Put(ctx, contents.Digest, contents.Bytes, bytes.NewReader(action)); err != nil {
+		return nil, err
+	}
+	s.quota.add(contents.Bytes)
+	named := append(n.files, n.more...)
+	for _, tree := range n.trees {
+		within, err := s.inTree(ctx, tree)
+		if err != nil && !errors.Is(err, artifacts.ErrNotFound) { // then the action is of no use, which GET says
+			return nil, err
+		}
+		named = append(named, within...)
+	}
+	kept := artifacts.ActionResult{OutputFiles: []artifacts.OutputFile{contents}}
+	seen := map[artifacts.Digest]bool{emptyBlob: true}
+	for _, blob := range named {
+		if !seen[blob.Digest] {
+			seen[blob.Digest] = true
+			blob.Path = namedPath + blob.Digest.Hex()
+			kept.OutputFiles = append(kept.OutputFiles, blob)
+		}
+	}
+	encoded := kept.Encode()
+	if _, err := artifacts.DecodeActionResult(encoded); err != nil {
+		return nil, refuse(http.StatusRequestEntityTooLarge, "the action names blobs as none may: %v", err)
+	}
+	return encoded, nil
+}
+
+// absent refuses to replace an action that is of use.
+func (s *Server) absent(ctx context.Context, k artifacts.Key) error {
+	_, err := s.usableAction(ctx, k)
+	if err == nil {
+		return refuse(http.StatusPreconditionFailed, "action %s is here already", k.Short())
+	}
+	if errors.Is(err, artifacts.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// publish gives an action its place. Of two conditional ones the first stays,
+// unless it lacks a blob: kept, it would be in the way of a result for ever.
+func (s *Server) publish(ctx context.Context, k artifacts.Key, kept []byte, ifAbsent bool) error {
+	if !ifAbsent {
+		return s.store.PutAction(ctx, k, kept, true)
+	}
+	turn := &s.changing[k[0]%byte(len(s.changing))]
+	turn.Lock()
+	defer turn.Unlock()
+	if err := s.absent(ctx, k); err != nil {
+		return err
+	}
+	_, err := s.store.GetAction(ctx, k)
+	unusable := err == nil
+	if err := s.store.PutAction(ctx, k, kept, unusable); err != nil {
+		return err
+	}
+	// Another process on the same directory may have been first.
+	standing, err := s.store.GetAction(ctx, k)
+	if err == nil && !bytes.Equal(standing, kept) {
+		return refuse(http.StatusPreconditionFailed, "action %s is here already", k.Short())
+	}
+	return err
+}
