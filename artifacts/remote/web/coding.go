@@ -142,10 +142,12 @@ func (c *coding) shrinks(sample []byte) (compressed []byte, gains bool, err erro
 	return compressed, len(compressed) < len(sample)*worthwhile/100, nil
 }
 
-// deflate is the compressed form of content. Closing it closes content.
+// deflate is the compressed form of content. Closing it closes content, which an
+// error does, too.
 func (c *coding) deflate(content io.ReadCloser) (io.ReadCloser, error) {
 	e, err := c.encoder()
 	if err != nil {
+		content.Close()
 		return nil, err
 	}
 	d := &deflation{content: content, encoder: e, pool: &c.encoders, buf: make([]byte, 64<<10)}

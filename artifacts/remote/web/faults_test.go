@@ -415,24 +415,42 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-// An upload that the server refuses by its header is not sent.
+// An upload that the server refuses by its header is not sent, whether or not
+// the server would keep the connection.
 func TestEarlyRefusalSavesTheUpload(t *testing.T) {
 	for code, want := range map[int]error{412: remote.ErrExists, 413: remote.ErrFull, 401: remote.ErrForbidden, 507: remote.ErrFull} {
-		var came atomic.Int64
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+		for what, serve := range map[string]http.HandlerFunc{
+			"closing":  func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(code) },
+			"keeping":  hanging(fmt.Sprintf("HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n", code)),
+			"redirect": redirected(hanging(fmt.Sprintf("HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n", code))),
+		} {
+			var came atomic.Int64
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := &http.Server{Handler: serve}
+			go func() { _ = server.Serve(countingListener{listener, &came}) }()
+			t.Cleanup(func() { server.Close() })
+			d := open(t, "http://"+listener.Addr().String(), Options{})
+			if err := put(storetest.Random(32<<20, 5), true)(t.Context(), d); !errors.Is(err, want) {
+				t.Errorf("%d, %s: %v, want %v", code, what, err, want)
+			}
+			if came.Load() > 4<<10 {
+				t.Errorf("%d, %s: %d bytes were sent for nothing", code, what, came.Load())
+			}
 		}
-		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(code) })}
-		go func() { _ = server.Serve(countingListener{listener, &came}) }()
-		t.Cleanup(func() { server.Close() })
-		d := open(t, "http://"+listener.Addr().String(), Options{})
-		if err := put(storetest.Random(32<<20, 5), true)(t.Context(), d); !errors.Is(err, want) {
-			t.Errorf("%d: %v, want %v", code, err, want)
+	}
+}
+
+// redirected is a server that sends everybody to another place of its own.
+func redirected(then http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/cas/") {
+			raw("HTTP/1.1 307 X\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n")(w, r)
+			return
 		}
-		if came.Load() > 4<<10 {
-			t.Errorf("%d: %d bytes were sent for nothing", code, came.Load())
-		}
+		then(w, r)
 	}
 }
 

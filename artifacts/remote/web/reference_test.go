@@ -40,7 +40,7 @@ func (s *reference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
-	if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept-Encoding"), "zstd") && r.Header.Get("Range") == "" {
+	if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept-Encoding"), "zstd") && len(b) < 8<<20 { // more is slow
 		w.Header().Set("Content-Encoding", "zstd")
 		_, _ = io.WriteString(w, compressed(b))
 		return

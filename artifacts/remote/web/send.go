@@ -54,6 +54,7 @@ func (d *Driver) send(ctx context.Context, r request) (*http.Response, error) {
 			return resp, nil
 		}
 		discard(resp)
+		r.upload.end()
 		if at, err = r.redirect(at, resp); err != nil {
 			return nil, fmt.Errorf("%s: %w", r, err)
 		}
@@ -69,6 +70,7 @@ func (d *Driver) sendTo(ctx context.Context, at *url.URL, r request) (*http.Resp
 	if err == nil || !kept || ctx.Err() != nil || r.upload != nil && r.upload.failure() != nil {
 		return resp, err
 	}
+	r.upload.end()
 	d.transport.CloseIdleConnections() // as dead, perhaps
 	resp, _, err = d.sendOnce(ctx, at, r)
 	return resp, err
@@ -77,7 +79,7 @@ func (d *Driver) sendTo(ctx context.Context, at *url.URL, r request) (*http.Resp
 // sendOnce says also whether the connection had been used before.
 func (d *Driver) sendOnce(ctx context.Context, at *url.URL, r request) (resp *http.Response, kept bool, err error) {
 	trace := &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { kept = got.Reused }}
-	req := (&http.Request{Method: r.method, URL: at, Host: at.Host, Header: r.header.Clone()}).WithContext(httptrace.WithClientTrace(ctx, trace))
+	req := &http.Request{Method: r.method, URL: at, Host: at.Host, Header: r.header.Clone(), ProtoMajor: 1, ProtoMinor: 1}
 	if d.authorization != "" && sameServer(at, d.base) {
 		req.Header.Set("Authorization", d.authorization)
 	}
@@ -86,8 +88,9 @@ func (d *Driver) sendOnce(ctx context.Context, at *url.URL, r request) (resp *ht
 		if err := r.upload.attach(req); err != nil {
 			return nil, false, err
 		}
+		trace.Got100Continue = r.upload.turn.want
 	}
-	resp, err = d.transport.RoundTrip(req)
+	resp, err = d.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

@@ -43,9 +43,6 @@ const (
 	// pingTime of silence is how a dead connection of HTTP/2, which all requests
 	// share, is found: ending one of them does not end it.
 	pingTime = 15 * time.Second
-	// continueTime is how long a server that has not heard of Expect holds up a
-	// large upload.
-	continueTime = time.Second
 	// socketBuffer is that of large bodies: with the 4 KiB of package http, half
 	// of the time goes into system calls.
 	socketBuffer = 128 << 10
@@ -77,7 +74,7 @@ func New(address string, opts Options) (*Driver, error) {
 		ForceAttemptHTTP2:      true, // a TLS configuration of one's own turns it off
 		MaxIdleConnsPerHost:    opts.parallel(),
 		IdleConnTimeout:        90 * time.Second,
-		ExpectContinueTimeout:  continueTime,
+		ExpectContinueTimeout:  0, // a turn waits
 		MaxResponseHeaderBytes: maxHeader,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingTime, PingTimeout: pingTime},
 		DisableCompression:     true, // package http would ask for gzip and inflate it without a limit

@@ -9,13 +9,19 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/prismflow/prismflow/artifacts/remote"
 )
 
-// expectSize is the size in bytes from which on an upload waits for the server
-// to want it: less than that is on its way before the server could say no.
-const expectSize = 1 << 20
+const (
+	// expectSize is the size in bytes from which on an upload waits for the server
+	// to want it: less than that is on its way before the server could say no.
+	expectSize = 1 << 20
+	// continueTime is how long a server that has not heard of Expect holds up such
+	// an upload.
+	continueTime = time.Second
+)
 
 // Write implements remote.Driver. Where the server takes compressed bodies, what
 // shrinks is compressed.
@@ -46,11 +52,13 @@ func (d *Driver) put(ctx context.Context, name string, content remote.Content, i
 	}
 	if content.Size >= expectSize && !d.learnt.impatient.Load() {
 		r.header.Set("Expect", "100-continue")
+		u.waits = true
 	}
 	resp, err := d.send(ctx, r)
 	if err == nil {
 		again, err = d.written(r, resp, ifAbsent)
 	}
+	u.end()
 	if failed := u.wait(); failed != nil { // the cause of whatever else happened
 		return false, fmt.Errorf("%s: reading the content: %w", r, failed)
 	}
@@ -88,6 +96,8 @@ type upload struct {
 	deflated bool
 	length   int64  // of the body in bytes; -1 if that shows at its end
 	body     []byte // deflated, where that is small
+	waits    bool   // for the server to want it
+	turn     *turn  // of being sent; there may be several, one after another
 	open     sync.WaitGroup
 
 	mu  sync.Mutex // guards err
@@ -96,6 +106,10 @@ type upload struct {
 
 // attach makes the upload the body of a request.
 func (u *upload) attach(req *http.Request) error {
+	u.turn = &turn{ctx: u.ctx, wanted: make(chan struct{}), over: make(chan struct{})}
+	if !u.waits {
+		u.turn.want()
+	}
 	body, err := u.reader()
 	if err != nil {
 		return err
@@ -113,17 +127,16 @@ func (u *upload) attach(req *http.Request) error {
 // reader opens the body.
 func (u *upload) reader() (io.ReadCloser, error) {
 	if u.body != nil {
-		return io.NopCloser(bytes.NewReader(u.body)), nil
+		return reading{u.turn.gate(bytes.NewReader(u.body)), http.NoBody}, nil
 	}
-	source, err := u.source()
-	if err != nil || !u.deflated {
-		return source, err
+	body, err := u.source()
+	if err == nil && u.deflated {
+		body, err = u.coding.deflate(body)
 	}
-	deflated, err := u.coding.deflate(source)
 	if err != nil {
-		source.Close()
+		return nil, err
 	}
-	return deflated, err
+	return reading{u.turn.gate(body), body}, nil
 }
 
 // source opens the content.
@@ -167,6 +180,13 @@ func (u *upload) fail(err error) {
 	}
 }
 
+// end ends the turn, if there is one: nobody has a use for the rest of the body.
+func (u *upload) end() {
+	if u != nil && u.turn != nil {
+		u.turn.end()
+	}
+}
+
 // wait waits until the content is closed everywhere, and returns the error with
 // which that ended, if any: package http may go on with a body for a moment after
 // its answer was read, or its context ended.
@@ -179,6 +199,56 @@ func (u *upload) failure() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.err
+}
+
+// A turn is one sending of an upload. Package http can wait for "100 Continue",
+// too, but sends the body all the same if the server refuses it and would keep
+// the connection.
+type turn struct {
+	ctx               context.Context
+	wanted            chan struct{} // closed when the server asks for the body
+	over              chan struct{} // closed when its answer was read
+	wantOnce, endOnce sync.Once
+}
+
+func (t *turn) want() { t.wantOnce.Do(func() { close(t.wanted) }) }
+
+func (t *turn) end() { t.endOnce.Do(func() { close(t.over) }) }
+
+// gate is r from when it is wanted until the turn is over.
+func (t *turn) gate(r io.Reader) io.Reader { return gated{t, r} }
+
+type gated struct {
+	turn *turn
+	r    io.Reader
+}
+
+func (g gated) Read(p []byte) (int, error) {
+	select {
+	case <-g.turn.wanted:
+	default:
+		g.turn.await()
+	}
+	select {
+	case <-g.turn.over:
+		return 0, errClosed
+	default:
+		return g.r.Read(p)
+	}
+}
+
+// await waits until the server wants the body, or has answered, or does not know
+// that it is asked.
+func (t *turn) await() {
+	patience := time.NewTimer(continueTime)
+	defer patience.Stop()
+	select {
+	case <-t.wanted:
+	case <-t.over:
+	case <-t.ctx.Done():
+	case <-patience.C:
+		t.want()
+	}
 }
 
 // A source is the content being read: exactly its size, until the context ends.
