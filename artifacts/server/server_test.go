@@ -65,7 +65,7 @@ func (r *rig) ask(method, path string, body []byte, headers ...string) answer {
 	r.t.Helper()
 	req, err := http.NewRequest(method, r.http.URL+path, bytes.NewReader(body))
 	must(r.t, err)
-	for i := 0; i < len(headers); i += 2 {
+	for i := 0; i < len(headers) && headers[i] != ""; i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
 	if r.token != "" {
@@ -186,3 +186,10 @@ func TestActions(t *testing.T) {
 }
 
 func digestOf(content []byte) artifacts.Digest { return artifacts.DigestOf(content) }
+
+// direct asks the handler without a network.
+func (r *rig) direct(method, path string, body []byte) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	r.s.ServeHTTP(w, httptest.NewRequest(method, path, bytes.NewReader(body)))
+	return w
+}
