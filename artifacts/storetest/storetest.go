@@ -84,10 +84,15 @@ func Get(t *testing.T, s artifacts.Store, d artifacts.Digest) []byte {
 	return b
 }
 
-// Absent checks that the store has no blob d.
+// Absent checks that the store has no blob d. The empty one may be there from the
+// beginning, as servers of build caches have it.
 func Absent(t *testing.T, s artifacts.Store, d artifacts.Digest) {
 	t.Helper()
-	if _, err := s.Stat(ctx, d); !errors.Is(err, artifacts.ErrNotFound) {
+	_, err := s.Stat(ctx, d)
+	if err == nil && d == artifacts.DigestOf(nil) {
+		return
+	}
+	if !errors.Is(err, artifacts.ErrNotFound) {
 		t.Errorf("Stat of an absent blob: %v, want ErrNotFound", err)
 	}
 	r, err := s.Get(ctx, d)
