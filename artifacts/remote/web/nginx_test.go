@@ -156,11 +156,6 @@ func TestNginxDriver(t *testing.T) {
 
 func TestNginxStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) artifacts.Store {
-		store, err := remote.New(open(t, startNginx(t), Options{}), remote.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { store.Close() })
-		return store
+		return openStore(t, startNginx(t), Options{})
 	})
 }

@@ -99,7 +99,7 @@ func compressed(b []byte) string {
 }
 
 func TestReference(t *testing.T) {
-	for name, start := range map[string]func(testing.TB, http.Handler) (string, Options){"HTTP/1.1": plain, "HTTP/2": encrypted} {
+	for name, start := range transports {
 		t.Run(name, func(t *testing.T) {
 			address, opts := start(t, newReference())
 			remotetest.Run(t, func(t *testing.T) remote.Driver {
