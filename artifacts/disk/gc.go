@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -22,15 +23,23 @@ type GCOptions struct {
 	// MaxAge is for how long an unused result stays; 0 is no bound.
 	MaxAge time.Duration
 
-	// Pinned are the keys of results that stay whatever the bounds.
-	Pinned []artifacts.Key
-
-	// PinnedBlobs stay too, without being part of a result.
-	PinnedBlobs []artifacts.Digest
+	// Keep stays whatever the bounds.
+	Keep []Keep
 
 	// DryRun reports what would be removed and removes nothing.
 	DryRun bool
 }
+
+// Keep is what somebody wants to stay, and why.
+type Keep struct {
+	Why   string // for people: "pinned", …
+	Keys  []artifacts.Key
+	Blobs []artifacts.Digest // stay too, without being part of a result
+}
+
+// WhyInUse is why stays what a process that holds a Lease needs, or what was
+// used since GC began.
+const WhyInUse = "in use"
 
 // Validate says what is wrong with the options.
 func (o GCOptions) Validate() error {
@@ -51,7 +60,19 @@ type GCReport struct {
 	KeptBlobs   int   `json:"kept_blobs"`
 	KeptBytes   int64 `json:"kept_bytes"`
 
+	// Stays says of what the bounds would have let go why it stayed. A blob of
+	// several results is counted where it comes first.
+	Stays []Stay `json:"stays"`
+
 	Leases []LeaseInfo `json:"-"` // of the runs that were going on: what they need stayed
+}
+
+// A Stay is what stayed for one reason: WhyInUse or that of a Keep.
+type Stay struct {
+	Why     string `json:"why"`
+	Actions int    `json:"actions"`
+	Blobs   int    `json:"blobs"`
+	Bytes   int64  `json:"bytes"` // of those blobs
 }
 
 // GC removes the results that were used longest ago, until what is left is
@@ -102,14 +123,15 @@ func exists(gone map[string]bool) func(name string) bool {
 
 // A collection is one GC in progress.
 type collection struct {
-	s       *Store
-	opts    GCOptions
-	cutoff  time.Time // what was used since stays
-	actions []storedAction
-	blobs   map[string]storedBlob // by hex
-	pinned  map[string]bool       // blobs, by hex
-	gone    map[string]bool       // blobs removed, by hex
-	report  GCReport
+	s         *Store
+	opts      GCOptions
+	cutoff    time.Time // what was used since stays
+	actions   []storedAction
+	blobs     map[string]storedBlob    // by hex
+	keep      map[artifacts.Key]string // why results stay
+	keepBlobs map[string]string        // and blobs, by hex
+	gone      map[string]bool          // blobs removed, by hex
+	report    GCReport
 }
 
 type storedAction struct {
@@ -117,6 +139,7 @@ type storedAction struct {
 	path string
 	used time.Time
 	refs []string // blobs, by hex
+	why  string   // it stays although it is over the bounds; empty for one within them
 }
 
 type storedBlob struct {
@@ -127,7 +150,10 @@ type storedBlob struct {
 // survey lists what there is. The cutoff comes first: what is stored after it
 // is not removed, listed or not.
 func (s *Store) survey(ctx context.Context, opts GCOptions) (*collection, error) {
-	g := &collection{s: s, opts: opts, pinned: map[string]bool{}, gone: map[string]bool{}}
+	g := &collection{s: s, opts: opts, gone: map[string]bool{}}
+	if err := g.readKeep(); err != nil {
+		return nil, err
+	}
 	var leases []LeaseInfo
 	err := s.sweep.swept(ctx, func() (err error) {
 		g.cutoff = s.opts.Now()
@@ -139,18 +165,29 @@ func (s *Store) survey(ctx context.Context, opts GCOptions) (*collection, error)
 	}
 	g.report.Leases = leases
 	g.heed(leases)
-	for _, d := range opts.PinnedBlobs {
-		if _, err := artifacts.ParseDigest(string(d)); err != nil {
-			return nil, err
-		}
-		g.pinned[d.Hex()] = true
-	}
 	// Actions first: a blob that is stored while they are listed is new.
 	if g.actions, err = s.listActions(ctx); err != nil {
 		return nil, err
 	}
 	g.blobs, err = s.listBlobs(ctx)
 	return g, err
+}
+
+// readKeep sorts what is to stay by its names. The first reason counts.
+func (g *collection) readKeep() error {
+	g.keep, g.keepBlobs = map[artifacts.Key]string{}, map[string]string{}
+	for _, keep := range g.opts.Keep {
+		for _, k := range keep.Keys {
+			g.keep[k] = cmp.Or(g.keep[k], keep.Why)
+		}
+		for _, d := range keep.Blobs {
+			if _, err := artifacts.ParseDigest(string(d)); err != nil {
+				return err
+			}
+			g.keepBlobs[d.Hex()] = cmp.Or(g.keepBlobs[d.Hex()], keep.Why)
+		}
+	}
+	return nil
 }
 
 // inUse says whether something last used at a time may be needed by a living
@@ -237,7 +274,10 @@ func (g *collection) removeActions(ctx context.Context) error {
 	var kept, doomed []storedAction
 	for _, a := range g.actions {
 		over := g.opts.MaxBytes > 0 && total > g.opts.MaxBytes || a.used.Before(oldest)
-		if !over || g.inUse(a.used) || slices.Contains(g.opts.Pinned, a.key) {
+		if over {
+			a.why = g.whyKeep(a)
+		}
+		if !over || a.why != "" {
 			kept = append(kept, a)
 			continue
 		}
@@ -252,6 +292,14 @@ func (g *collection) removeActions(ctx context.Context) error {
 	g.actions = append(kept, spared...)
 	g.report.KeptActions = len(g.actions)
 	return err
+}
+
+// whyKeep says why a result stays that is over the bounds; empty if it does not.
+func (g *collection) whyKeep(a storedAction) string {
+	if g.inUse(a.used) {
+		return WhyInUse
+	}
+	return g.keep[a.key]
 }
 
 // references counts, for each blob, the results that refer to it, and sums up
@@ -282,6 +330,7 @@ func (g *collection) sweepActions(ctx context.Context, doomed []storedAction) (s
 					return err
 				}
 				if !gone {
+					a.why = WhyInUse // since the survey
 					spared = append(spared, a)
 					continue
 				}
@@ -321,7 +370,7 @@ func (g *collection) removeBlobs(ctx context.Context) error {
 	count, _ := g.references()
 	var doomed []string
 	for hex := range g.blobs {
-		if count[hex] == 0 && !g.pinned[hex] {
+		if count[hex] == 0 && g.keepBlobs[hex] == "" {
 			doomed = append(doomed, hex)
 		}
 	}
@@ -331,13 +380,53 @@ func (g *collection) removeBlobs(ctx context.Context) error {
 			return err
 		}
 	}
-	for hex, b := range g.blobs {
-		if !g.gone[hex] {
-			g.report.KeptBlobs++
-			g.report.KeptBytes += b.size
+	g.tellWhatStays()
+	return nil
+}
+
+// tellWhatStays counts what is left, and by why it is.
+func (g *collection) tellWhatStays() {
+	why := map[string]string{} // by blob, of the result that is named first
+	order := []string{"", WhyInUse}
+	for _, keep := range g.opts.Keep {
+		if !slices.Contains(order, keep.Why) {
+			order = append(order, keep.Why)
 		}
 	}
-	return nil
+	stays := map[string]*Stay{}
+	for _, reason := range order {
+		stays[reason] = &Stay{Why: reason}
+	}
+	slices.SortStableFunc(g.actions, func(a, b storedAction) int {
+		return slices.Index(order, a.why) - slices.Index(order, b.why)
+	})
+	for _, a := range g.actions {
+		stays[a.why].Actions++
+		for _, hex := range a.refs {
+			if _, named := why[hex]; !named {
+				why[hex] = a.why
+			}
+		}
+	}
+	for hex, b := range g.blobs {
+		if g.gone[hex] {
+			continue
+		}
+		g.report.KeptBlobs++
+		g.report.KeptBytes += b.size
+		reason, named := why[hex]
+		if !named {
+			reason = cmp.Or(g.keepBlobs[hex], WhyInUse)
+		}
+		stays[reason].Blobs++
+		stays[reason].Bytes += b.size
+	}
+	g.report.Stays = []Stay{}
+	for _, reason := range order[1:] {
+		if stay := stays[reason]; stay.Actions+stay.Blobs > 0 {
+			g.report.Stays = append(g.report.Stays, *stay)
+		}
+	}
 }
 
 func (g *collection) sweepBlobs(batch []string) error {

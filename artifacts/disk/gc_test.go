@@ -1,9 +1,12 @@
 package disk
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -119,13 +122,39 @@ func TestGCKeepsPinned(t *testing.T) {
 	loose := storetest.Put(t, s, []byte("loose"))
 	pinned := storetest.Put(t, s, []byte("pinned"))
 	c.forward(time.Hour)
-	gc(t, s, GCOptions{MaxBytes: 1, Pinned: []artifacts.Key{all[1].Key}, PinnedBlobs: []artifacts.Digest{pinned}})
+	report := gc(t, s, GCOptions{MaxBytes: 1, Keep: []Keep{
+		{Why: "pinned", Keys: []artifacts.Key{all[1].Key}},
+		{Why: "downloaded", Keys: []artifacts.Key{all[1].Key}, Blobs: []artifacts.Digest{pinned}},
+	}})
 	wantHits(t, s, all, false, true, false)
+	manifest, err := s.Stat(ctx, manifestOf(t, s, all[1].Key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Stay{{Why: "pinned", Actions: 1, Blobs: 3, Bytes: 1100 + manifest}, {Why: "downloaded", Blobs: 1, Bytes: 6}}
+	if !slices.Equal(report.Stays, want) {
+		t.Errorf("what stays: %+v, want %+v", report.Stays, want)
+	}
 	storetest.Absent(t, s, loose)
 	storetest.Get(t, s, pinned)
 	if _, err := artifacts.Lookup(ctx, s, all[1].Key); err != nil {
 		t.Error(err)
 	}
+}
+
+// manifestOf is the digest of a result's manifest, found without using it.
+func manifestOf(t *testing.T, s *Store, k artifacts.Key) artifacts.Digest {
+	t.Helper()
+	encoded, _, err := readAction(s.actionPath(k))
+	if err != nil {
+		t.Fatal(err)
+	}
+	action, err := artifacts.DecodeActionResult(encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, _ := action.File(artifacts.ManifestPath)
+	return file.Digest
 }
 
 func TestGCWithoutBoundsRemovesTheUnreferenced(t *testing.T) {
@@ -173,6 +202,9 @@ func TestGCKeepsWhatALeaseNeeds(t *testing.T) {
 	storetest.Get(t, s, stored)
 	if len(report.Leases) != 1 || report.Leases[0].Name != "a run with\na name" {
 		t.Errorf("leases: %+v", report.Leases)
+	}
+	if len(report.Stays) != 1 || report.Stays[0].Why != WhyInUse || report.Stays[0].Actions != 1 || report.Stays[0].Blobs != 4 {
+		t.Errorf("what stays: %+v", report.Stays)
 	}
 	p.kill()
 	report = gc(t, s, GCOptions{MaxBytes: 1})
@@ -320,6 +352,22 @@ func TestVerifyFindsAndRepairs(t *testing.T) {
 	}
 	if u, err := s.Usage(ctx); err != nil || u.Quarantine.Files != 1 {
 		t.Errorf("usage %+v, %v, want one blob in quarantine", u, err)
+	}
+}
+
+// TestVerifyCalledOff: what was found before is told.
+func TestVerifyCalledOff(t *testing.T) {
+	s := openTest(t)
+	fill(t, s, 50)
+	off, cancel := context.WithCancel(ctx)
+	defer cancel()
+	report, err := s.Verify(off, VerifyOptions{Progress: func(done, total int64) {
+		if done > total/2 {
+			cancel()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) || report.Blobs == 0 || report.Blobs == 100 || report.Actions != 0 {
+		t.Errorf("verified %+v, %v, want a part and that it was called off", report, err)
 	}
 }
 

@@ -24,7 +24,7 @@ func (w *world) gc() disk.GCReport {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	report, err := store.GC(context.Background(), disk.GCOptions{MaxBytes: 1, Pinned: pinned.Keys, PinnedBlobs: pinned.Blobs})
+	report, err := store.GC(context.Background(), disk.GCOptions{MaxBytes: 1, Keep: []disk.Keep{{Why: "pinned", Keys: pinned.Keys, Blobs: pinned.Blobs}}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
