@@ -3,8 +3,10 @@ package disk
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/storetest"
@@ -135,17 +137,53 @@ func BenchmarkPut(b *testing.B) {
 	}
 }
 
-// BenchmarkHash is a file of 256 MiB that is not remembered.
+// BenchmarkHash is a file of 256 MiB that is not remembered, against sha256sum
+// on the same file, a turn each.
 func BenchmarkHash(b *testing.B) {
 	s := openTest(b)
 	path := filepath.Join(b.TempDir(), "file")
 	if err := os.WriteFile(path, storetest.Random(256<<20, 1), 0o644); err != nil {
 		b.Fatal(err)
 	}
-	b.SetBytes(256 << 20)
+	againstSha256sum(b, 256<<20, []string{path}, func() error {
+		_, err := s.hashFile(ctx, path)
+		return err
+	})
+}
+
+// BenchmarkVerify is a store of 16 blobs of 16 MiB, against sha256sum over the
+// same files, which hashes one after the other.
+func BenchmarkVerify(b *testing.B) {
+	s := openTest(b)
+	var paths []string
+	for i := range 16 {
+		paths = append(paths, s.blobPath(storetest.Put(b, s, storetest.Random(16<<20, uint64(i))).Hex()))
+	}
+	againstSha256sum(b, 256<<20, paths, func() error {
+		report, err := s.Verify(ctx, VerifyOptions{})
+		if err == nil && (report.Blobs != 16 || len(report.Problems) > 0) {
+			err = fmt.Errorf("verified %+v", report)
+		}
+		return err
+	})
+}
+
+// againstSha256sum measures what hashes bytes of files, in turn with sha256sum,
+// which needs to be there, and reports how many times as fast it is.
+func againstSha256sum(b *testing.B, bytes int64, paths []string, hash func() error) {
+	b.SetBytes(bytes)
+	var theirs time.Duration
 	for b.Loop() {
-		if _, err := s.hashFile(ctx, path); err != nil {
+		if err := hash(); err != nil {
 			b.Fatal(err)
 		}
+		b.StopTimer()
+		began := time.Now()
+		if err := exec.Command("sha256sum", paths...).Run(); err != nil {
+			b.Fatal(err)
+		}
+		theirs += time.Since(began)
+		b.StartTimer()
 	}
+	b.ReportMetric(theirs.Seconds()/b.Elapsed().Seconds(), "×sha256sum")
 }

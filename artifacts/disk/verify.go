@@ -2,11 +2,17 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
+	"strings"
+	"sync"
+
+	"github.com/sourcegraph/conc/pool"
 
 	"github.com/prismflow/prismflow/artifacts"
 )
@@ -36,13 +42,14 @@ type VerifyOptions struct {
 	// not removed, and says whether it did. nil: nothing can be mended.
 	Mend func(ctx context.Context, k artifacts.Key) (mended bool, err error)
 
-	// Progress is called after each blob with the bytes done and those in all.
-	// It may be nil.
+	// Progress is called after each blob with the bytes done and those in all,
+	// once at a time. It may be nil.
 	Progress func(done, total int64)
 }
 
-// Verify hashes every blob again, whatever is remembered of it, and checks
-// that every action can be read and has all of its blobs.
+// Verify hashes every blob again, whatever is remembered of it, on all
+// processors, and checks that every action can be read and has all of its
+// blobs. When ctx ends, the report has what was found until then.
 func (s *Store) Verify(ctx context.Context, opts VerifyOptions) (VerifyReport, error) {
 	blobs, err := s.listBlobs(ctx)
 	if err != nil {
@@ -58,18 +65,39 @@ func (s *Store) Verify(ctx context.Context, opts VerifyOptions) (VerifyReport, e
 	for _, b := range blobs {
 		total += b.size
 	}
-	var report VerifyReport
-	for _, hex := range slices.Sorted(maps.Keys(blobs)) {
-		problem, err := s.verifyBlob(ctx, hex, opts.Repair)
-		if err != nil {
-			return report, fmt.Errorf("verifying blob %s: %w", hex, err)
-		}
-		report.Problems = append(report.Problems, problem...)
-		report.Blobs++
-		report.Bytes += blobs[hex].size
-		opts.Progress(report.Bytes, total)
+	report, err := s.verifyBlobs(ctx, blobs, opts, total)
+	if err != nil {
+		return report, fmt.Errorf("verifying: %w", err)
 	}
 	err = s.verifyActions(ctx, opts, &report)
+	return report, err
+}
+
+// verifyBlobs hashes the blobs on all processors. What was found before an
+// error is in the report nevertheless.
+func (s *Store) verifyBlobs(ctx context.Context, blobs map[string]storedBlob, opts VerifyOptions, total int64) (report VerifyReport, err error) {
+	var mu sync.Mutex // guards report, and is held while Progress is called
+	workers := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError().WithMaxGoroutines(runtime.GOMAXPROCS(0))
+	for _, hex := range slices.Sorted(maps.Keys(blobs)) {
+		if ctx.Err() != nil {
+			break
+		}
+		workers.Go(func(ctx context.Context) error {
+			problems, err := s.verifyBlob(ctx, hex, opts.Repair)
+			if err != nil {
+				return fmt.Errorf("blob %s: %w", hex, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			report.Problems = append(report.Problems, problems...)
+			report.Blobs++
+			report.Bytes += blobs[hex].size
+			opts.Progress(report.Bytes, total)
+			return nil
+		})
+	}
+	err = errors.Join(workers.Wait(), ctx.Err())
+	slices.SortFunc(report.Problems, func(a, b Problem) int { return strings.Compare(a.Name, b.Name) })
 	return report, err
 }
 

@@ -60,7 +60,7 @@ func Run(t *testing.T, open func(t *testing.T) artifacts.Store) {
 var ctx = context.Background()
 
 // Put stores b and returns its digest.
-func Put(t *testing.T, s artifacts.Store, b []byte) artifacts.Digest {
+func Put(t testing.TB, s artifacts.Store, b []byte) artifacts.Digest {
 	t.Helper()
 	d := artifacts.DigestOf(b)
 	if err := s.Put(ctx, d, int64(len(b)), bytes.NewReader(b)); err != nil {
