@@ -155,8 +155,9 @@ var helpers = map[string]func(dir string) error{
 		}
 		return errors.Join(lease.Close(), artifacts.Replace(ctx, s, m), s.Close())
 	},
-	"runs":    runs,
-	"forever": putForever,
+	"writer":   func(dir string) error { return write(dir, true) },
+	"unleased": func(dir string) error { return write(dir, false) },
+	"forever":  putForever,
 }
 
 // quiet lets helpers use what fails a test.
@@ -361,105 +362,8 @@ func TestStampsOfManyProcesses(t *testing.T) {
 	}
 }
 
-// runs is a process that computes and reuses a small set of results under
-// leases, and fails when something that a lease protects is not there.
-func runs(dir string) error {
-	s, err := Open(dir, Options{})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	rng := rand.New(rand.NewPCG(uint64(os.Getpid()), 1))
-	hits := 0
-	for range 40 {
-		n, err := oneRun(s, rng)
-		if err != nil {
-			return err
-		}
-		hits += n
-	}
-	fmt.Println("hits", hits)
-	return nil
-}
-
-func oneRun(s *Store, rng *rand.Rand) (hits int, err error) {
-	lease, err := s.Lease(ctx, "one run")
-	if err != nil {
-		return 0, err
-	}
-	defer lease.Close()
-	var used []artifacts.Manifest
-	for range 10 {
-		seed := rng.IntN(20)
-		m := storetest.Manifest(quiet{}, lookupOnly{s}, seed, nil)
-		found, err := artifacts.Lookup(ctx, s, m.Key)
-		var miss *artifacts.Miss
-		if errors.As(err, &miss) {
-			// Results share blobs, so that some are stored that are there already.
-			m := storetest.Manifest(quiet{}, s, seed, map[string][]byte{"own": fmt.Append(nil, "result ", seed), "common": fmt.Append(nil, "common ", seed%3)})
-			found, err = artifacts.Publish(ctx, s, m)
-		} else {
-			hits++
-		}
-		if err != nil {
-			return 0, err
-		}
-		used = append(used, found)
-		for _, m := range used {
-			for name, out := range m.Outputs {
-				if _, err := s.Verified(ctx, out.Digest); err != nil {
-					return 0, fmt.Errorf("output %s of a result in use: %w", name, err)
-				}
-			}
-		}
-	}
-	return hits, nil
-}
-
 // lookupOnly keeps storetest.Manifest from storing anything.
 type lookupOnly struct{ artifacts.Store }
-
-func TestGCBesideRuns(t *testing.T) {
-	s := openTest(t)
-	var all []*process
-	for range 3 {
-		all = append(all, start(t, "runs", s.Dir()))
-	}
-	ended := make(chan struct{})
-	var collector sync.WaitGroup
-	var removed GCReport
-	collector.Go(func() {
-		for {
-			r, err := s.GC(ctx, GCOptions{MaxBytes: 1})
-			if err != nil {
-				t.Errorf("GC: %v", err)
-			}
-			removed.Actions += r.Actions
-			removed.Blobs += r.Blobs
-			select {
-			case <-ended:
-				return
-			case <-time.After(time.Millisecond):
-			}
-		}
-	})
-	hits := 0
-	for _, p := range all {
-		var n int
-		line := p.line()
-		if _, err := fmt.Sscanf(line, "hits %d", &n); err != nil {
-			t.Errorf("a run lost something that it used: %s", line)
-		}
-		hits += n
-		p.end()
-	}
-	close(ended)
-	collector.Wait()
-	if removed.Actions == 0 || removed.Blobs == 0 || hits == 0 {
-		t.Errorf("GC removed %d results and %d blobs beside %d hits: the test tested nothing", removed.Actions, removed.Blobs, hits)
-	}
-	t.Logf("GC removed %d results and %d blobs beside %d hits", removed.Actions, removed.Blobs, hits)
-}
 
 // putForever publishes results until it is killed.
 func putForever(dir string) error {

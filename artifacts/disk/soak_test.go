@@ -1,0 +1,268 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/storetest"
+)
+
+// TestGCBesideWriters: four processes compute and reuse results under leases, and
+// lose nothing that they need, while everything else is removed again and again.
+func TestGCBesideWriters(t *testing.T) {
+	lasts := 3 * time.Second
+	if os.Getenv("PRISMFLOW_LONG") != "" {
+		lasts = time.Minute
+	}
+	s := openTest(t)
+	o := collectBeside(t, s, "writer", func(o *outcome) bool { return o.lasted() < lasts })
+	if len(o.lost) > 0 {
+		t.Errorf("writers lost what they needed: %s", strings.Join(o.lost, "; "))
+	}
+	if o.hits == 0 || o.made == 0 || o.actions == 0 || o.blobs == 0 || o.read == 0 {
+		t.Errorf("%+v: the test tested nothing", o)
+	}
+	t.Logf("%d rounds of gc removed %d results and %d blobs beside %d hits and %d results made; %d blobs read without a lease",
+		o.rounds, o.actions, o.blobs, o.hits, o.made, o.read)
+	if report, err := s.Verify(ctx, VerifyOptions{}); err != nil || len(report.Problems) > 0 {
+		t.Errorf("the store afterwards: %v, %v", report.Problems, err)
+	}
+}
+
+// TestGCBesideWritersWithoutLeases is the control of TestGCBesideWriters: the same
+// without leases loses something at once. Otherwise that test would prove nothing.
+func TestGCBesideWritersWithoutLeases(t *testing.T) {
+	s := openTest(t)
+	o := collectBeside(t, s, "unleased", func(o *outcome) bool { return o.ended.Load() == 0 && o.lasted() < time.Minute })
+	if len(o.lost) == 0 {
+		t.Errorf("in %v no writer lost anything, and none had a lease: the test does not notice a loss", o.lasted())
+	}
+	t.Logf("after %v: %s", o.lasted().Round(time.Millisecond), strings.Join(o.lost, "; "))
+}
+
+// An outcome is what came of collecting beside writers.
+type outcome struct {
+	began time.Time
+	ended atomic.Int64 // writers that gave up
+
+	rounds, actions, blobs int      // of gc
+	hits, made, read       int      // of the writers, and of the reader
+	lost                   []string // what writers missed, in words
+}
+
+func (o *outcome) lasted() time.Duration { return time.Since(o.began) }
+
+const writers = 4
+
+// collectBeside empties the store in a loop as long as on says so, beside writers
+// of the given helper and a reader that has no lease.
+func collectBeside(t *testing.T, s *Store, helper string, on func(*outcome) bool) *outcome {
+	t.Helper()
+	o := &outcome{began: time.Now()}
+	said := make(chan string, writers)
+	var all []*process
+	for range writers {
+		p := start(t, helper, s.Dir())
+		all = append(all, p)
+		go func() {
+			line, err := p.out.ReadString('\n')
+			if err != nil {
+				line = fmt.Sprintf("lost its process: %v", err)
+			}
+			o.ended.Add(1)
+			said <- strings.TrimSpace(line)
+		}()
+	}
+	stop := make(chan struct{})
+	var reader sync.WaitGroup
+	reader.Go(func() { o.read = readBeside(t, s, stop) })
+	bounds := []GCOptions{{MaxBytes: 1}, {MaxAge: time.Nanosecond}, {}, {MaxBytes: 200}}
+	for ; on(o); o.rounds++ {
+		r, err := s.GC(ctx, bounds[o.rounds%len(bounds)])
+		if err != nil {
+			t.Errorf("GC: %v", err)
+			break
+		}
+		o.actions += r.Actions
+		o.blobs += r.Blobs
+		time.Sleep(time.Millisecond)
+	}
+	close(stop)
+	reader.Wait()
+	for _, p := range all {
+		p.stdin.Close()
+	}
+	for range all {
+		line := <-said
+		var hits, made int
+		if _, err := fmt.Sscanf(line, "hits %d made %d", &hits, &made); err != nil {
+			o.lost = append(o.lost, line)
+		}
+		o.hits += hits
+		o.made += made
+	}
+	for _, p := range all {
+		p.kill() // it has said all that it has to say
+	}
+	return o
+}
+
+// readBeside reads results as a server of the directory does, without a lease:
+// what is gone is ordinary, what is wrong is not. It counts the blobs.
+func readBeside(t *testing.T, s *Store, stop <-chan struct{}) (read int) {
+	for seed := 0; ; seed++ {
+		select {
+		case <-stop:
+			return read
+		case <-time.After(time.Millisecond):
+		}
+		action, _, err := readAction(s.actionPath(seedKey(seed % seeds)))
+		if os.IsNotExist(err) {
+			continue
+		}
+		var decoded artifacts.ActionResult
+		if err == nil {
+			decoded, err = artifacts.DecodeActionResult(action)
+		}
+		if err != nil {
+			t.Errorf("reading an action: %v", err)
+			return read
+		}
+		for _, f := range decoded.OutputFiles {
+			r, err := s.Get(ctx, f.Digest)
+			if errors.Is(err, artifacts.ErrNotFound) {
+				continue
+			}
+			if err == nil {
+				_, err = io.Copy(io.Discard, r)
+				r.Close()
+			}
+			if err != nil {
+				t.Errorf("reading %s: %v", f.Path, err)
+				return read
+			}
+			read++
+		}
+	}
+}
+
+// seeds is how many different results the writers have among them.
+const seeds = 100
+
+// seedKey is the key of a result.
+func seedKey(seed int) artifacts.Key { return storetest.Manifest(quiet{}, nil, seed, nil).Key }
+
+// write is a process that computes and reuses a small set of results until it is
+// told to end. It says how many, or what it lost that it needed.
+func write(dir string, leased bool) error {
+	s, err := Open(dir, Options{})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	told, stop := context.WithCancel(ctx)
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
+	w := writer{s: s, rng: rand.New(rand.NewPCG(uint64(os.Getpid()), 1)), leased: leased}
+	for told.Err() == nil {
+		if err := w.run(); err != nil {
+			fmt.Println("lost", err)
+			return nil
+		}
+	}
+	fmt.Println("hits", w.hits, "made", w.made)
+	return nil
+}
+
+// A writer is what a process does to the store.
+type writer struct {
+	s      *Store
+	rng    *rand.Rand
+	leased bool
+	hits   int
+	made   int
+}
+
+// run is one run of ten stages: the results of all that it has looked up or made
+// so far must be there as long as it goes on.
+func (w *writer) run() error {
+	if w.leased {
+		lease, err := w.s.Lease(ctx, "a writer")
+		if err != nil {
+			return err
+		}
+		defer lease.Close()
+	}
+	var used []artifacts.Manifest
+	for range 10 {
+		found, err := w.stage(w.rng.IntN(seeds))
+		if err != nil {
+			return err
+		}
+		used = append(used, found)
+		for _, m := range used {
+			for name, out := range m.Outputs {
+				if _, err := w.s.Verified(ctx, out.Digest); err != nil {
+					return fmt.Errorf("output %s of a result in use: %w", name, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// stage finds a result or, in the turn at its key, makes it.
+func (w *writer) stage(seed int) (artifacts.Manifest, error) {
+	key := seedKey(seed)
+	var miss *artifacts.Miss
+	found, err := artifacts.Lookup(ctx, w.s, key)
+	if !errors.As(err, &miss) {
+		w.hits++
+		return found, err
+	}
+	unlock, err := w.s.Lock(ctx, key)
+	if err != nil {
+		return found, err
+	}
+	defer unlock()
+	if found, err = artifacts.Lookup(ctx, w.s, key); !errors.As(err, &miss) {
+		w.hits++
+		return found, err
+	}
+	w.made++
+	return w.make(seed)
+}
+
+// make publishes a result of an output that is adopted, as those of stages are,
+// and one that others have, too, which some collect while it is stored again.
+func (w *writer) make(seed int) (artifacts.Manifest, error) {
+	m := storetest.Manifest(quiet{}, w.s, seed, map[string][]byte{"common": fmt.Append(nil, "common ", seed%3)})
+	dir, err := w.s.TempDir("stage-")
+	if err != nil {
+		return m, err
+	}
+	defer w.s.RemoveTemp(dir)
+	own := fmt.Append(nil, "result ", seed)
+	path := filepath.Join(dir, "own")
+	if err := os.WriteFile(path, own, 0o644); err != nil {
+		return m, err
+	}
+	m.Outputs["own"] = artifacts.Output{Digest: artifacts.DigestOf(own), Bytes: int64(len(own))}
+	if err := w.s.Adopt(ctx, path, m.Outputs["own"].Digest); err != nil {
+		return m, err
+	}
+	return artifacts.Publish(ctx, w.s, m)
+}
