@@ -23,8 +23,10 @@ type GCOptions struct {
 	// MaxAge is for how long an unused result stays; 0 is no bound.
 	MaxAge time.Duration
 
-	// Keep stays whatever the bounds.
-	Keep []Keep
+	// Keep says what stays whatever the bounds; nil keeps nothing. It is asked
+	// when it is known which leases are held, so that it sees the record of
+	// every run that GC does not spare for its lease.
+	Keep func(context.Context) ([]Keep, error)
 
 	// DryRun reports what would be removed and removes nothing.
 	DryRun bool
@@ -32,7 +34,7 @@ type GCOptions struct {
 
 // Keep is what somebody wants to stay, and why.
 type Keep struct {
-	Why   string // for people: "pinned", …
+	Why   string // for people: "pinned", …; empty: "kept"
 	Keys  []artifacts.Key
 	Blobs []artifacts.Digest // stay too, without being part of a result
 }
@@ -128,6 +130,7 @@ type collection struct {
 	cutoff    time.Time // what was used since stays
 	actions   []storedAction
 	blobs     map[string]storedBlob    // by hex
+	order     []string                 // reasons to stay, as they count and are told
 	keep      map[artifacts.Key]string // why results stay
 	keepBlobs map[string]string        // and blobs, by hex
 	gone      map[string]bool          // blobs removed, by hex
@@ -151,9 +154,6 @@ type storedBlob struct {
 // is not removed, listed or not.
 func (s *Store) survey(ctx context.Context, opts GCOptions) (*collection, error) {
 	g := &collection{s: s, opts: opts, gone: map[string]bool{}}
-	if err := g.readKeep(); err != nil {
-		return nil, err
-	}
 	var leases []LeaseInfo
 	err := s.sweep.swept(ctx, func() (err error) {
 		g.cutoff = s.opts.Now()
@@ -165,6 +165,9 @@ func (s *Store) survey(ctx context.Context, opts GCOptions) (*collection, error)
 	}
 	g.report.Leases = leases
 	g.heed(leases)
+	if err := g.askWhatToKeep(ctx); err != nil {
+		return nil, err
+	}
 	// Actions first: a blob that is stored while they are listed is new.
 	if g.actions, err = s.listActions(ctx); err != nil {
 		return nil, err
@@ -173,18 +176,30 @@ func (s *Store) survey(ctx context.Context, opts GCOptions) (*collection, error)
 	return g, err
 }
 
-// readKeep sorts what is to stay by its names. The first reason counts.
-func (g *collection) readKeep() error {
+// askWhatToKeep sorts what is to stay by its names. The first reason counts.
+func (g *collection) askWhatToKeep(ctx context.Context) error {
+	g.order = []string{"", WhyInUse} // nothing has to be said of what is within the bounds
 	g.keep, g.keepBlobs = map[artifacts.Key]string{}, map[string]string{}
-	for _, keep := range g.opts.Keep {
+	if g.opts.Keep == nil {
+		return nil
+	}
+	all, err := g.opts.Keep(ctx)
+	if err != nil {
+		return err
+	}
+	for _, keep := range all {
+		why := cmp.Or(keep.Why, "kept")
+		if !slices.Contains(g.order, why) {
+			g.order = append(g.order, why)
+		}
 		for _, k := range keep.Keys {
-			g.keep[k] = cmp.Or(g.keep[k], keep.Why)
+			g.keep[k] = cmp.Or(g.keep[k], why)
 		}
 		for _, d := range keep.Blobs {
 			if _, err := artifacts.ParseDigest(string(d)); err != nil {
 				return err
 			}
-			g.keepBlobs[d.Hex()] = cmp.Or(g.keepBlobs[d.Hex()], keep.Why)
+			g.keepBlobs[d.Hex()] = cmp.Or(g.keepBlobs[d.Hex()], why)
 		}
 	}
 	return nil
@@ -386,47 +401,48 @@ func (g *collection) removeBlobs(ctx context.Context) error {
 
 // tellWhatStays counts what is left, and by why it is.
 func (g *collection) tellWhatStays() {
-	why := map[string]string{} // by blob, of the result that is named first
-	order := []string{"", WhyInUse}
-	for _, keep := range g.opts.Keep {
-		if !slices.Contains(order, keep.Why) {
-			order = append(order, keep.Why)
-		}
-	}
 	stays := map[string]*Stay{}
-	for _, reason := range order {
-		stays[reason] = &Stay{Why: reason}
+	for _, why := range g.order {
+		stays[why] = &Stay{Why: why}
 	}
-	slices.SortStableFunc(g.actions, func(a, b storedAction) int {
-		return slices.Index(order, a.why) - slices.Index(order, b.why)
-	})
-	for _, a := range g.actions {
-		stays[a.why].Actions++
-		for _, hex := range a.refs {
-			if _, named := why[hex]; !named {
-				why[hex] = a.why
-			}
-		}
-	}
+	whyBlob := g.countActions(stays)
 	for hex, b := range g.blobs {
 		if g.gone[hex] {
 			continue
 		}
 		g.report.KeptBlobs++
 		g.report.KeptBytes += b.size
-		reason, named := why[hex]
-		if !named {
-			reason = cmp.Or(g.keepBlobs[hex], WhyInUse)
+		why, ofAction := whyBlob[hex]
+		if !ofAction {
+			why = cmp.Or(g.keepBlobs[hex], WhyInUse)
 		}
-		stays[reason].Blobs++
-		stays[reason].Bytes += b.size
+		stays[why].Blobs++
+		stays[why].Bytes += b.size
 	}
 	g.report.Stays = []Stay{}
-	for _, reason := range order[1:] {
-		if stay := stays[reason]; stay.Actions+stay.Blobs > 0 {
+	for _, why := range g.order[1:] {
+		if stay := stays[why]; stay.Actions+stay.Blobs > 0 {
 			g.report.Stays = append(g.report.Stays, *stay)
 		}
 	}
+}
+
+// countActions counts the results that are left by why they are. Of each blob
+// it says the reason of the result that comes first in the order of reasons.
+func (g *collection) countActions(stays map[string]*Stay) (whyBlob map[string]string) {
+	whyBlob = map[string]string{}
+	slices.SortStableFunc(g.actions, func(a, b storedAction) int {
+		return slices.Index(g.order, a.why) - slices.Index(g.order, b.why)
+	})
+	for _, a := range g.actions {
+		stays[a.why].Actions++
+		for _, hex := range a.refs {
+			if _, known := whyBlob[hex]; !known {
+				whyBlob[hex] = a.why
+			}
+		}
+	}
+	return whyBlob
 }
 
 func (g *collection) sweepBlobs(batch []string) error {

@@ -122,10 +122,13 @@ func TestGCKeepsPinned(t *testing.T) {
 	loose := storetest.Put(t, s, []byte("loose"))
 	pinned := storetest.Put(t, s, []byte("pinned"))
 	c.forward(time.Hour)
-	report := gc(t, s, GCOptions{MaxBytes: 1, Keep: []Keep{
-		{Why: "pinned", Keys: []artifacts.Key{all[1].Key}},
-		{Why: "downloaded", Keys: []artifacts.Key{all[1].Key}, Blobs: []artifacts.Digest{pinned}},
-	}})
+	keep := func(context.Context) ([]Keep, error) {
+		return []Keep{
+			{Why: "pinned", Keys: []artifacts.Key{all[1].Key}},
+			{Why: "downloaded", Keys: []artifacts.Key{all[1].Key}, Blobs: []artifacts.Digest{pinned}},
+		}, nil
+	}
+	report := gc(t, s, GCOptions{MaxBytes: 1, Keep: keep})
 	wantHits(t, s, all, false, true, false)
 	manifest, err := s.Stat(ctx, manifestOf(t, s, all[1].Key))
 	if err != nil {
@@ -285,6 +288,18 @@ func TestUseIsRecordedOnceAMinute(t *testing.T) {
 	if d := used(); d != 0 {
 		t.Errorf("first use under a lease recorded as %v ago", d)
 	}
+}
+
+// TestOnlookersUseNothing: what is looked up through Onlooker is not used for it.
+func TestOnlookersUseNothing(t *testing.T) {
+	s, c := openClocked(t)
+	all := publishAt(t, s, c, 2)
+	if _, err := artifacts.Lookup(ctx, s.Onlooker(), all[0].Key); err != nil {
+		t.Error(err)
+	}
+	c.forward(time.Second)
+	gc(t, s, GCOptions{MaxAge: 90 * time.Minute})
+	wantHits(t, s, all, false, true)
 }
 
 func TestVerifyFindsAndRepairs(t *testing.T) {

@@ -430,10 +430,10 @@ func TestRecordsAreKeptAndRemoved(t *testing.T) {
 	if err != nil || len(records) != 2 || !records[0].OK || records[0].Unended || records[0].Run < records[1].Run {
 		t.Fatalf("records %+v, %v", records, err)
 	}
-	if n, err := engine.RemoveRecords(store, time.Now().Add(-time.Hour)); n != 0 || err != nil {
+	if n, err := engine.RemoveRecords(store, time.Now().Add(-time.Hour), 1); n != 0 || err != nil {
 		t.Errorf("%d recent records removed, %v", n, err)
 	}
-	if n, err := engine.RemoveRecords(store, time.Now().Add(time.Hour)); n != 1 || err != nil {
+	if n, err := engine.RemoveRecords(store, time.Now().Add(time.Hour), 1); n != 1 || err != nil {
 		t.Errorf("%d records removed, %v: all but the newest were to go", n, err)
 	}
 	if _, err := w.engine().LastManifest(context.Background(), "total"); err != nil {
@@ -456,7 +456,7 @@ func TestRecordWithAHostileName(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n, err := engine.RemoveRecords(w.store(), time.Now()); n != 1 || err != nil {
+	if n, err := engine.RemoveRecords(w.store(), time.Now(), 1); n != 1 || err != nil {
 		t.Errorf("%d records removed, %v", n, err)
 	}
 	w.run("") // the cache is still there
@@ -483,7 +483,7 @@ func TestRecordsThatStay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := engine.RemoveRecords(store, time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC)); err != nil {
+	if _, err := engine.RemoveRecords(store, time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC), 1); err != nil {
 		t.Fatal(err)
 	}
 	records, err := engine.Records(filepath.Join(w.cache, "state"), "")

@@ -71,7 +71,7 @@ func Unpin(store *disk.Store, run string) error {
 	return nil
 }
 
-// Needs are what a run is made of, for disk.GCOptions.
+// Needs are what runs are made of, for disk.Keep.
 type Needs struct {
 	Runs  []string
 	Keys  []artifacts.Key
@@ -89,30 +89,73 @@ func Pinned(ctx context.Context, store *disk.Store) (Needs, error) {
 		if !r.Pinned {
 			continue
 		}
-		record, err := ReadRecord(ctx, store, r.Run)
-		if err != nil {
+		if r.Damaged != "" {
+			return Needs{}, fmt.Errorf("run %s is pinned and its record is damaged (%s), so what must stay is not known: \"prismflow runs unpin %s\" gives it up", r.Run, r.Damaged, r.Run)
+		}
+		if err := all.add(ctx, store, r.Run); err != nil {
 			return Needs{}, err
 		}
-		if record.Damaged != "" {
-			return Needs{}, fmt.Errorf("run %s is pinned and its record is damaged (%s), so what must stay is not known: \"prismflow runs unpin %s\" gives it up", r.Run, record.Damaged, r.Run)
-		}
-		needs := record.needs(ctx, store)
-		all.Runs = append(all.Runs, r.Run)
-		all.Keys = append(all.Keys, needs.Keys...)
-		all.Blobs = append(all.Blobs, needs.Blobs...)
 	}
 	return all, nil
+}
+
+// LastRuns is what the last n runs of each pipeline file made and read. Runs
+// that have not ended, or whose record is damaged, are not counted: nobody knows
+// what they need.
+func LastRuns(ctx context.Context, store *disk.Store, n int) (Needs, error) {
+	records, err := Records(store.StateDir(), "")
+	if err != nil {
+		return Needs{}, err
+	}
+	var all Needs
+	for _, r := range lastOfEach(records, n) {
+		if err := all.add(ctx, store, r.Run); err != nil {
+			return Needs{}, err
+		}
+	}
+	return all, nil
+}
+
+// lastOfEach are the n runs of each pipeline file that ended last, of records
+// that are newest first.
+func lastOfEach(records []Record, n int) []Record {
+	taken := map[string]int{}
+	var last []Record
+	for _, r := range records {
+		if !r.Unended && r.Damaged == "" && taken[r.Path] < n {
+			taken[r.Path]++
+			last = append(last, r)
+		}
+	}
+	return last
+}
+
+// add adds what a run needs.
+func (n *Needs) add(ctx context.Context, store *disk.Store, run string) error {
+	record, err := ReadRecord(ctx, store, run)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // its record was removed just now
+	}
+	if err != nil {
+		return err
+	}
+	needs := record.needs(ctx, store)
+	n.Runs = append(n.Runs, run)
+	n.Keys = append(n.Keys, needs.Keys...)
+	n.Blobs = append(n.Blobs, needs.Blobs...)
+	return nil
 }
 
 // needs are the results of the run, with the rows that were remembered for them,
 // and the downloads that its stages read. Outputs are named by themselves, too:
 // another result may stand under the key by now, and some stand under none.
+// Asking what a run needs is no use of it.
 func (r FullRecord) needs(ctx context.Context, store *disk.Store) Needs {
 	var needs Needs
 	for _, stage := range r.Stages {
 		if stage.Key != "" {
 			needs.Keys = append(needs.Keys, stage.Key)
-			if manifest, err := artifacts.LookupManifest(ctx, store, stage.Key); err == nil {
+			if manifest, err := artifacts.LookupManifest(ctx, store.Onlooker(), stage.Key); err == nil {
 				needs.Keys = append(needs.Keys, manifest.Memos...)
 			}
 		}

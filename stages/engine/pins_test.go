@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prismflow/prismflow/artifacts/disk"
 	"github.com/prismflow/prismflow/dag"
@@ -16,15 +17,20 @@ import (
 	"github.com/prismflow/prismflow/stages/engine"
 )
 
-// gc empties the cache but for what pins keep.
-func (w *world) gc() disk.GCReport {
+// gc empties the cache but for what pins and the last runs keep.
+func (w *world) gc(keepRuns int) disk.GCReport {
 	w.t.Helper()
 	store := w.store()
-	pinned, err := engine.Pinned(context.Background(), store)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	report, err := store.GC(context.Background(), disk.GCOptions{MaxBytes: 1, Keep: []disk.Keep{{Why: "pinned", Keys: pinned.Keys, Blobs: pinned.Blobs}}})
+	report, err := store.GC(context.Background(), disk.GCOptions{MaxBytes: 1, Keep: func(ctx context.Context) ([]disk.Keep, error) {
+		pinned, err := engine.Pinned(ctx, store)
+		if err != nil {
+			return nil, err
+		}
+		last, err := engine.LastRuns(ctx, store, keepRuns)
+		return []disk.Keep{
+			{Why: "pinned", Keys: pinned.Keys, Blobs: pinned.Blobs}, {Why: "last", Keys: last.Keys, Blobs: last.Blobs},
+		}, err
+	}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -40,7 +46,7 @@ func TestPinnedRunSurvivesGC(t *testing.T) {
 	if gone, err := engine.Pin(context.Background(), w.store(), pinned.Run); len(gone) > 0 || err != nil {
 		t.Fatalf("gone %v, %v", gone, err)
 	}
-	if report := w.gc(); report.KeptActions != 4 || report.Actions != 3 {
+	if report := w.gc(0); report.KeptActions != 4 || report.Actions != 3 {
 		t.Errorf("gc kept %d results and removed %d, want 4 and 3", report.KeptActions, report.Actions)
 	}
 	w.write("1 one\n2 three\n")
@@ -50,8 +56,36 @@ func TestPinnedRunSurvivesGC(t *testing.T) {
 	if err := engine.Unpin(w.store(), pinned.Run); err != nil {
 		t.Fatal(err)
 	}
-	if report := w.gc(); report.KeptActions != 0 {
+	if report := w.gc(0); report.KeptActions != 0 {
 		t.Errorf("gc kept %d results of no pinned run", report.KeptActions)
+	}
+}
+
+// What the last runs of a pipeline made and read stays, whichever run made it
+// and whatever other pipelines did since.
+func TestLastRunsSurviveGC(t *testing.T) {
+	w := newWorld(t)
+	w.run("read lengths total ids")
+	w.write("1 one\n2 four\n")
+	w.run("read lengths total") // ids are the same as before
+	w.write("1 one\n2 fifteen\n")
+	w.run("read lengths total")
+	other := w.engineWith(func(c *engine.Config) { c.Path = "other.toml" }, w.specs())
+	if _, err := other.Run(context.Background(), engine.RunOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(w.cache, "state", "runs", "30000101-000000.000-abcdef"), 0o777); err != nil {
+		t.Fatal(err) // a run that was killed is not one of the last: it has no results
+	}
+	report := w.gc(2)
+	if report.Actions != 3 || len(report.Stays) != 1 || report.Stays[0].Why != "last" || report.Stays[0].Actions != 7 {
+		t.Errorf("gc removed %d results, want the first three; what stays: %+v", report.Actions, report.Stays)
+	}
+	w.run("")
+	w.write("1 one\n2 four\n")
+	w.run("")
+	if report := w.gc(1); report.Actions != 0 { // the last of this, and of the other
+		t.Errorf("gc removed %d results of the last runs", report.Actions)
 	}
 }
 
@@ -78,7 +112,7 @@ func TestPinnedRunKeepsItsDownloads(t *testing.T) {
 	if _, err := engine.Pin(context.Background(), w.store(), report.Run); err != nil {
 		t.Fatal(err)
 	}
-	w.gc()
+	w.gc(0)
 	if run(); asked != 1 {
 		t.Errorf("the server was asked %d times", asked)
 	}
@@ -92,7 +126,7 @@ func TestPinnedRunKeepsItsRows(t *testing.T) {
 	if _, err := engine.Pin(context.Background(), w.store(), report.Run); err != nil {
 		t.Fatal(err)
 	}
-	w.gc()
+	w.gc(0)
 	w.plan.incomplete = ""
 	w.run("rows", "") // entered again, for no row
 }
@@ -151,4 +185,31 @@ func TestRemoveRecordRefuses(t *testing.T) {
 		t.Error(err)
 	}
 	w.run("") // no result went with it
+}
+
+// Of transfers that broke off, those go to which nothing was added for long.
+func TestOldTransfersAreRemoved(t *testing.T) {
+	w := newWorld(t)
+	store := w.store()
+	long := time.Now().Add(-48 * time.Hour)
+	for _, dir := range []string{"downloads/of-a-remote", "outbox", "urls/partial"} {
+		dir = filepath.Join(store.StateDir(), dir)
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		for name, written := range map[string]time.Time{"old": long, "new": time.Now()} {
+			path := filepath.Join(dir, name)
+			if err := errors.Join(os.WriteFile(path, nil, 0o666), os.Chtimes(path, written, written)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, want := range []int{3, 0} {
+		if n, err := engine.RemoveTransfers(store, time.Now().Add(-time.Hour)); n != want || err != nil {
+			t.Errorf("%d removed, %v, want %d", n, err, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(store.StateDir(), "outbox", "new")); err != nil {
+		t.Error(err)
+	}
 }

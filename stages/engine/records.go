@@ -87,7 +87,7 @@ func ReadRecord(ctx context.Context, store *disk.Store, run string) (FullRecord,
 	}
 	record.Requests, record.Made = map[string]artifacts.Request{}, map[string]artifacts.Provenance{}
 	for _, stage := range record.Stages {
-		if manifest, err := artifacts.LookupManifest(ctx, store, stage.Key); err == nil {
+		if manifest, err := artifacts.LookupManifest(ctx, store.Onlooker(), stage.Key); err == nil {
 			record.Requests[stage.Name], record.Made[stage.Name] = manifest.Request, manifest.Provenance
 		}
 	}
@@ -136,10 +136,10 @@ func RemoveRecord(store *disk.Store, run string) error {
 }
 
 // RemoveRecords removes the records, events and logs of runs that began before
-// a time, and says how many. What it never removes: the run of a pipeline file
-// that ended last, which is what people ask about, a run that is going on, and
-// one that is pinned.
-func RemoveRecords(store *disk.Store, before time.Time) (int, error) {
+// a time, and says how many. What it never removes: the keep runs of each
+// pipeline file that ended last, at least one of them, which is what people ask
+// about, a run that is going on, and one that is pinned.
+func RemoveRecords(store *disk.Store, before time.Time, keep int) (int, error) {
 	running, err := Running(store) // first: a run that ends meanwhile counts as going on
 	if err != nil {
 		return 0, err
@@ -149,14 +149,13 @@ func RemoveRecords(store *disk.Store, before time.Time) (int, error) {
 		return 0, err
 	}
 	limit := before.UTC().Format(runTime)
-	hasNewer := map[string]bool{}
+	last := map[string]bool{}
+	for _, record := range lastOfEach(records, max(keep, 1)) {
+		last[record.Run] = true
+	}
 	removed := 0
 	for _, record := range records {
-		newest := !record.Unended && record.Damaged == "" && !hasNewer[record.Path]
-		if newest {
-			hasNewer[record.Path] = true
-		}
-		if newest || running[record.Run] || record.Pinned || record.Run >= limit {
+		if last[record.Run] || running[record.Run] || record.Pinned || record.Run >= limit {
 			continue
 		}
 		if err := os.RemoveAll(runDir(store, record.Run)); err != nil {

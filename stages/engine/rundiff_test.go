@@ -28,7 +28,7 @@ func TestRecordOfARun(t *testing.T) {
 	first := w.run("read lengths total ids")
 	w.unit = 2
 	second := w.run("lengths total")
-	w.gc() // with every manifest
+	w.gc(0) // with every manifest
 	record := w.record(second.Run)
 	if got := fmt.Sprint(record.Requests["lengths"].Params["unit"]); got != "2" {
 		t.Errorf("unit %s", got)

@@ -80,7 +80,7 @@ func readURLRecord(path string) (urlRecord, bool) {
 
 // Downloads are the files that URLs served and that were used since a time. No
 // result refers to them, so a gc that is to keep them, lest they are downloaded
-// again, is told so (disk.Keep).
+// again, is told so.
 func Downloads(stateDir string, since time.Time) ([]artifacts.Digest, error) {
 	dir := urlRecords(stateDir)
 	entries, err := os.ReadDir(dir)

@@ -388,7 +388,7 @@ func TestDownloadsOutliveGC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.store.GC(context.Background(), disk.GCOptions{Keep: []disk.Keep{{Why: "downloaded", Blobs: used}}}); err != nil {
+	if _, err := c.store.GC(context.Background(), disk.GCOptions{Keep: func(context.Context) ([]disk.Keep, error) { return []disk.Keep{{Blobs: used}}, nil }}); err != nil {
 		t.Fatal(err)
 	}
 	fetch(t, c, url, "")
