@@ -162,12 +162,8 @@ func (s *Store) verifyAction(ctx context.Context, k artifacts.Key) error {
 		return err
 	}
 	for _, f := range action.OutputFiles {
-		size, err := s.Stat(ctx, f.Digest)
-		if err == nil && size != f.Bytes {
-			err = fmt.Errorf("blob %s has %d bytes and not %d", f.Digest.Short(), size, f.Bytes)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", f.Path, err)
+		if err := s.has(ctx, f); err != nil {
+			return err
 		}
 	}
 	return nil

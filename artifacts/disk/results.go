@@ -1,0 +1,162 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sourcegraph/conc/pool"
+
+	"github.com/prismflow/prismflow/artifacts"
+)
+
+// A Result is a result that a store holds, as lists tell it.
+type Result struct {
+	Key         artifacts.Key // of its action
+	Used        time.Time     // last, within a minute
+	Manifest    artifacts.Manifest
+	Files       []artifacts.OutputFile // all of its blobs, the manifest among them
+	Signed      bool                   // somebody signed the manifest; whether that is believed is not looked at
+	Alternative bool                   // it differs from the one that stands under its manifest's key
+	Damaged     error                  // what is wrong; the manifest may then be zero
+}
+
+// EachResult calls visit for every result in the store, once at a time and in no
+// order. It reads their manifests, on all processors, and of other blobs only
+// whether they are there. It is no use of them. The first error of visit ends it.
+func (s *Store) EachResult(ctx context.Context, visit func(Result) error) error {
+	var mu sync.Mutex // held during visit
+	workers := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError().WithMaxGoroutines(runtime.GOMAXPROCS(0))
+	err := eachFile(ctx, s.path("ac"), func(name string, info fs.FileInfo) error {
+		workers.Go(func(ctx context.Context) error {
+			for _, result := range s.resultsOf(ctx, artifacts.Key(name), info.ModTime()) {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				mu.Lock()
+				err := visit(result)
+				mu.Unlock()
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		return nil
+	})
+	if failure := workers.Wait(); failure != nil {
+		return failure
+	}
+	return err
+}
+
+// resultsOf are the results that an action names: one, or several alternatives.
+// There is none when it was collected meanwhile.
+func (s *Store) resultsOf(ctx context.Context, k artifacts.Key, used time.Time) []Result {
+	encoded, _, err := readAction(s.actionPath(k))
+	if os.IsNotExist(err) {
+		return nil
+	}
+	var action artifacts.ActionResult
+	if err == nil {
+		action, err = artifacts.DecodeActionResult(encoded)
+	}
+	if err != nil {
+		return []Result{{Key: k, Used: used, Damaged: err}}
+	}
+	var results []Result
+	for _, files := range byResult(action) {
+		r := Result{Key: k, Used: used, Files: files}
+		s.complete(ctx, &r)
+		results = append(results, r)
+	}
+	return results
+}
+
+// byResult sorts an action's files by the results that they belong to: those of
+// an alternative have a directory of their own (see artifacts.Alternatives).
+func byResult(action artifacts.ActionResult) [][]artifacts.OutputFile {
+	var all [][]artifacts.OutputFile
+	at := map[string]int{}
+	for _, f := range action.OutputFiles {
+		dir := path.Dir(f.Path)
+		i, known := at[dir]
+		if !known {
+			i = len(all)
+			at[dir] = i
+			all = append(all, nil)
+		}
+		all[i] = append(all[i], f)
+	}
+	return all
+}
+
+// complete fills in what the files of a result say.
+func (s *Store) complete(ctx context.Context, r *Result) {
+	var manifest artifacts.OutputFile
+	for _, f := range r.Files {
+		switch path.Base(f.Path) {
+		case artifacts.ManifestPath:
+			manifest = f
+		case artifacts.SignaturePath:
+			r.Signed = true
+		}
+		r.Alternative = strings.Contains(f.Path, "/")
+	}
+	if manifest.Path == "" {
+		r.Damaged = fmt.Errorf("it names no %s", artifacts.ManifestPath)
+		return
+	}
+	if r.Manifest, r.Damaged = s.readManifest(ctx, manifest); r.Damaged != nil {
+		return
+	}
+	if !r.Alternative && r.Manifest.Key != r.Key {
+		r.Damaged = fmt.Errorf("its manifest is that of %s", r.Manifest.Key.Short())
+		return
+	}
+	for _, f := range r.Files {
+		if err := s.has(ctx, f); err != nil {
+			r.Damaged = err
+			return
+		}
+	}
+}
+
+// maxManifest is the most bytes that are read of a manifest.
+const maxManifest = 16 << 20
+
+func (s *Store) readManifest(ctx context.Context, f artifacts.OutputFile) (artifacts.Manifest, error) {
+	if f.Bytes > maxManifest {
+		return artifacts.Manifest{}, fmt.Errorf("%s: %d bytes where at most %d are believed", f.Path, f.Bytes, maxManifest)
+	}
+	r, err := s.Get(ctx, f.Digest)
+	if err != nil {
+		return artifacts.Manifest{}, fmt.Errorf("%s: %w", f.Path, err)
+	}
+	defer r.Close()
+	encoded := bytes.NewBuffer(make([]byte, 0, f.Bytes+bytes.MinRead))
+	if _, err := encoded.ReadFrom(io.LimitReader(r, maxManifest+1)); err != nil {
+		return artifacts.Manifest{}, fmt.Errorf("%s: %w", f.Path, err)
+	}
+	return artifacts.DecodeManifest(encoded.Bytes())
+}
+
+// has says what is wrong with a file of an action, by its size alone.
+func (s *Store) has(ctx context.Context, f artifacts.OutputFile) error {
+	size, err := s.Stat(ctx, f.Digest)
+	if err == nil && size != f.Bytes {
+		err = fmt.Errorf("blob %s has %d bytes and not %d", f.Digest.Short(), size, f.Bytes)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Path, err)
+	}
+	return nil
+}
