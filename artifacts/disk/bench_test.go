@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -186,4 +187,57 @@ func againstSha256sum(b *testing.B, bytes int64, paths []string, hash func() err
 		b.StartTimer()
 	}
 	b.ReportMetric(theirs.Seconds()/b.Elapsed().Seconds(), "×sha256sum")
+}
+
+// BenchmarkEachResult lists a store of 10,000 results.
+func BenchmarkEachResult(b *testing.B) {
+	const results = 10_000
+	s := openTest(b)
+	fillQuickly(b, s, results)
+	for b.Loop() {
+		found := 0
+		err := s.EachResult(ctx, func(r Result) error {
+			found++
+			return r.Damaged
+		})
+		if err != nil || found != results {
+			b.Fatal(found, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/results, "µs/result")
+}
+
+// fillQuickly is fill for many results: it does not wait for the disk.
+func fillQuickly(b *testing.B, s *Store, n int) {
+	b.Helper()
+	model := openTest(b)
+	key := fill(b, model, 1)[0]
+	m, err := artifacts.LookupManifest(ctx, model, key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	write := func(path string, content []byte) {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, content, 0o666)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for i := range n {
+		m.Request.Params = map[string]any{"seed": i}
+		rows := fmt.Append(nil, "rows of ", i)
+		out := m.Outputs["table"]
+		out.Digest, out.Bytes = artifacts.DigestOf(rows), int64(len(rows))
+		m.Outputs["table"] = out
+		if m.Key, err = m.Request.Key(); err != nil {
+			b.Fatal(err)
+		}
+		encoded, err := m.Encode()
+		if err != nil {
+			b.Fatal(err)
+		}
+		manifest := artifacts.OutputFile{Path: artifacts.ManifestPath, Digest: artifacts.DigestOf(encoded), Bytes: int64(len(encoded))}
+		table := artifacts.OutputFile{Path: "table", Digest: out.Digest, Bytes: out.Bytes}
+		write(s.blobPath(out.Digest.Hex()), rows)
+		write(s.blobPath(manifest.Digest.Hex()), encoded)
+		write(s.actionPath(m.Key), artifacts.ActionResult{OutputFiles: []artifacts.OutputFile{manifest, table}}.Encode())
+	}
 }

@@ -23,7 +23,7 @@ const cliDoc = "../../docs/cli.md"
 var jsonForms = map[string]any{
 	"event": dag.Event{}, "run-report": engine.Report{}, "status": engine.Status{}, "explain": engine.Explanation{},
 	"metrics": metricsReport{}, "validate": validateReport{}, "stages": kindsReport{}, "runs": runsReport{},
-	"clean": cleanReport{}, "cache-stat": cacheStatReport{}, "cache-verify": cacheVerifyReport{}, "cache-gc": gcReport{},
+	"clean": cleanReport{}, "cache-ls": cacheLsReport{}, "cache-stat": cacheStatReport{}, "cache-verify": cacheVerifyReport{}, "cache-gc": gcReport{},
 	"torch": torchReport{}, "doctor": doctorReport{}, "version": versionReport{},
 	"show-binary": binaryReport{}, "recommend": recommendReport{}, "compare": compare.Report{}, "sweep": sweepReport{},
 	"runs-show": runShowReport{}, "runs-diff": runsDiffReport{}, "runs-rm": runsRmReport{}, "runs-pin": runsPinReport{},

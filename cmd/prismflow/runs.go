@@ -120,11 +120,14 @@ func writeRuns(to stream, runs []runReport) error {
 }
 
 // who ran it, and where.
-func who(record engine.Record) string {
-	if record.User != "" && record.Host != "" {
-		return record.User + "@" + record.Host
+func who(record engine.Record) string { return whoAt(record.User, record.Host) }
+
+// whoAt is a user at a host, as far as they are known.
+func whoAt(user, host string) string {
+	if user != "" && host != "" {
+		return user + "@" + host
 	}
-	return record.User + record.Host
+	return user + host
 }
 
 // stateCounts says how many stages of a run ended how.

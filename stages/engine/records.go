@@ -51,26 +51,36 @@ type FullRecord struct {
 // Records are the runs of one pipeline file, or of all when path is empty,
 // newest first. A run that has no record yet is there with its name alone.
 func Records(stateDir, path string) ([]Record, error) {
-	dir := filepath.Join(stateDir, "runs")
-	entries, err := os.ReadDir(dir)
+	names, err := runNames(stateDir)
+	if err != nil {
+		return nil, err
+	}
+	var records []Record
+	for _, name := range names {
+		record := readRecord(filepath.Join(stateDir, "runs", name))
+		if path == "" || record.Path == path {
+			records = append(records, record.Record)
+		}
+	}
+	return records, nil
+}
+
+// runNames are the names of the runs that there is something of, newest first.
+func runNames(stateDir string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(stateDir, "runs"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the records of runs: %w", err)
 	}
-	slices.Reverse(entries)
-	var records []Record
-	for _, entry := range entries {
-		if !entry.IsDir() {
-			continue
-		}
-		record := readRecord(filepath.Join(dir, entry.Name()))
-		if path == "" || record.Path == path {
-			records = append(records, record.Record)
+	var names []string
+	for _, entry := range slices.Backward(entries) {
+		if entry.IsDir() {
+			names = append(names, entry.Name())
 		}
 	}
-	return records, nil
+	return names, nil
 }
 
 // ReadRecord is everything that is kept of the run of a name. What a record of an

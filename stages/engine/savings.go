@@ -1,0 +1,65 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/dag"
+)
+
+// Savings are what the cache spared the runs of a time. Runs of which nothing
+// but the name is known are not counted.
+type Savings struct {
+	Runs       int     `json:"runs"`
+	Cached     int     `json:"cached"`     // stages whose result was at hand
+	Downloaded int     `json:"downloaded"` // stages whose result a remote had
+	Ran        int     `json:"ran"`        // stages that were entered, well or not
+	HitRate    float64 `json:"hit_rate"`   // of cached and downloaded among all three; 0 for none
+	Bytes      int64   `json:"bytes"`      // of results that were not made again, each time that one was not
+	Seconds    float64 `json:"seconds"`    // that making them had taken
+}
+
+// Saved adds up the records of runs that began since a time.
+func Saved(store *disk.Store, since time.Time) (Savings, error) {
+	names, err := runNames(store.StateDir())
+	if err != nil {
+		return Savings{}, err
+	}
+	var s Savings
+	limit := since.UTC().Format(runTime)
+	for _, name := range names {
+		if name < limit {
+			break // they are newest first
+		}
+		record := readRecord(runDir(store, name))
+		if record.Unended || record.Damaged != "" {
+			continue
+		}
+		s.Runs++
+		s.add(record)
+	}
+	if asked := s.Cached + s.Downloaded + s.Ran; asked > 0 {
+		s.HitRate = float64(s.Cached+s.Downloaded) / float64(asked)
+	}
+	return s, nil
+}
+
+func (s *Savings) add(record FullRecord) {
+	for _, stage := range record.Stages {
+		switch dag.State(stage.State) {
+		case dag.Ran, dag.Failed:
+			s.Ran++
+			continue
+		case dag.Cached:
+			s.Cached++
+		case dag.Downloaded:
+			s.Downloaded++
+		default:
+			continue
+		}
+		for _, output := range stage.Outputs {
+			s.Bytes += output.Bytes
+		}
+		s.Seconds += record.Made[stage.Name].Seconds
+	}
+}
