@@ -100,3 +100,15 @@ func (e *Env) IncompleteReason() string { return e.incomplete }
 // images.download asks servers whether pictures changed. When Revalidates
 // returns a reason, the stage runs although its result is in the cache.
 type Revalidator interface{ Revalidates() (reason string) }
+
+// LooksOutside says whether a stage is a Revalidator, whatever it is told: what
+// it reads is no file and may change by itself, so that to compute its result
+// again proves nothing.
+func LooksOutside(s Stage) bool {
+	if d, ok := s.(*declared); ok {
+		_, ok = d.runner.(Revalidator)
+		return ok
+	}
+	_, ok := s.(Revalidator)
+	return ok
+}

@@ -50,3 +50,16 @@ func parseAge(text string) (time.Duration, error) {
 	}
 	return 0, fmt.Errorf("must be a time such as 30d or 12h, not %q", text)
 }
+
+// parseShare reads a percentage, with its sign or without, as a part of 1; empty
+// is 0.
+func parseShare(text string) (float64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	percent, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(text, "%")), 64)
+	if err != nil || !(percent > 0 && percent <= 100) {
+		return 0, fmt.Errorf("must be a percentage such as 10%%, more than 0 and at most 100, not %q", text)
+	}
+	return percent / 100, nil
+}

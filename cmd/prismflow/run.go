@@ -19,6 +19,9 @@ type runOptions struct {
 	keepGoing bool
 	quiet     bool
 	json      bool
+
+	verify     string
+	verifySeed string
 }
 
 const runDoc = `Run brings the named stages, and all that they need, up to date; without names
@@ -29,6 +32,13 @@ The newest results are then in out/PIPELINE/STAGE/OUTPUT.arrow beside the file.
 
 Ctrl-C stops cleanly: what has finished stays. A second one ends at once.
 A stage that fails stops only what needs it.
+
+With --verify-cache N% that part of the results that were at hand, drawn at
+random and at least one, is computed again and compared, to find stages that
+are not deterministic. Nothing in the cache is replaced, and nothing known of
+earlier executions is used, rows included. Pictures that are downloaded and
+incomplete results are not computed again. If one comes out differently, the
+run says how and ends with exit code 1; its results are there nevertheless.
 
 With --json stdout has one event a line and, as its last line, the report.`
 
@@ -42,6 +52,7 @@ func newRunCommand(s *streams) *cobra.Command {
   prismflow run pipeline.toml evaluate -p seed=7
   prismflow run pipeline.toml --force train
   prismflow run pipeline.toml --dry-run
+  prismflow run pipeline.toml --verify-cache 10%
   prismflow run demo --json | tail -n 1`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeThen(completePipelines, completeStages),
@@ -57,6 +68,8 @@ func newRunCommand(s *streams) *cobra.Command {
 	flags.BoolVar(&o.keepGoing, "keep-going", false, "also run stages that were only to come after a failed one")
 	flags.BoolVar(&o.refresh, "refresh", false, "ask URLs again for what was downloaded before")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress, only how it ended")
+	flags.StringVar(&o.verify, "verify-cache", "", "compute `N%` of what was in the cache again and compare")
+	flags.StringVar(&o.verifySeed, "verify-seed", "", "draw what --verify-cache computes again by this `TEXT` (default the run's name)")
 	registerJSON(cmd, &o.json, "print events as JSON, one a line, and the report last")
 	completeFlag(cmd, "force", completeStages)
 	return cmd
@@ -65,6 +78,10 @@ func newRunCommand(s *streams) *cobra.Command {
 func runRun(ctx context.Context, file string, names []string, o runOptions, s *streams) (err error) {
 	if o.workers < 0 {
 		return usageError{fmt.Errorf("-j %d: give a number of cpus, or leave it out for all", o.workers)}
+	}
+	verify, err := parseShare(o.verify)
+	if err != nil {
+		return usageError{fmt.Errorf("--verify-cache: %w", err)}
 	}
 	w, err := openWorkspace(file, &o.pipelineOptions, s)
 	if err != nil {
@@ -84,6 +101,7 @@ func runRun(ctx context.Context, file string, names []string, o runOptions, s *s
 	}
 	report, err := w.engine.Run(ctx, engine.RunOptions{
 		Stages: names, Force: o.force, KeepGoing: o.keepGoing,
+		Verify: verify, VerifySeed: o.verifySeed,
 		Budget:   dag.Resources{CPU: o.workers, GPU: 1, Memory: machineMemory()},
 		Listener: v.event,
 	})
@@ -158,7 +176,8 @@ func failure(err error) error {
 		return nil
 	}
 	var failed *dag.Failure
-	if errors.As(err, &failed) || errors.Is(err, context.Canceled) {
+	var differs *engine.Discrepancy
+	if errors.As(err, &failed) || errors.As(err, &differs) || errors.Is(err, context.Canceled) {
 		return reportedError{err}
 	}
 	return err

@@ -26,6 +26,7 @@ func (r *summary) write(ctx context.Context, o runOptions, s *streams) error {
 		return failure(r.err)
 	}
 	r.writeFailures(s)
+	r.writeVerified(s)
 	s.out.printf("%s\n", r.headline(ctx))
 	r.writeRows(s)
 	if r.report.OK {
@@ -72,6 +73,35 @@ func (r *summary) writeFailures(s *streams) {
 	}
 	if len(skipped) > 0 {
 		s.err.printf("\nskipped: %s\n", strings.Join(skipped, ", "))
+	}
+}
+
+// notDeterministic is what to do about stages whose results do not come out the
+// same.
+const notDeterministic = `
+What a stage depends on must be in its key, or whoever shares its result has
+another one than they would compute: give it a seed, declare the files and
+variables that it reads, take the clock and the order of threads out of it; or
+set cache = false for it.
+`
+
+// writeVerified tells what came of computing results again.
+func (r *summary) writeVerified(s *streams) {
+	verdicts := map[string]int{}
+	for _, v := range r.report.Verified {
+		verdicts[v.Verdict]++
+		switch v.Verdict {
+		case engine.Different, engine.Broken:
+			s.err.printf("\n%s\n  log: %s\n", v, engine.AgainLogPath(r.store.StateDir(), r.report.Run, v.Stage))
+		case engine.Unchecked:
+			s.err.printf("%s\n", v)
+		}
+	}
+	if verdicts[engine.Different] > 0 {
+		s.err.printf("%s", notDeterministic)
+	}
+	if compared := len(r.report.Verified) - verdicts[engine.Unchecked]; compared > 0 {
+		s.out.printf("computed again: %s, %d the same\n", count(compared, "result"), verdicts[engine.Same])
 	}
 }
 

@@ -49,17 +49,20 @@ func (t *task) prepare(ctx context.Context) (x *execution, err error) {
 		}
 	}
 	// A further attempt adds to the log of the one before.
-	if x.log, err = os.OpenFile(t.run.logPath(t.spec.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666); err != nil {
+	if x.log, err = os.OpenFile(t.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666); err != nil {
 		return x, fmt.Errorf("opening the stage's log: %w", err)
 	}
 	groupmode.Share(x.log)
 	x.env = t.environment(x)
+	if t.afresh {
+		x.forget()
+	}
 	return x, x.wire(ctx)
 }
 
 // environment is what the stage has of the world, without its files.
 func (t *task) environment(x *execution) *stages.Env {
-	config, emit := t.run.engine.config, t.run.emitter.Stage(t.spec.Name, t.spec.Kind)
+	config, emit := t.run.engine.config, t.listener()
 	return &stages.Env{
 		Name:      t.spec.Name,
 		Inputs:    map[string]string{},

@@ -18,11 +18,23 @@ func decodeLogLine(line []byte) (map[string]any, error) {
 	return fields, nil
 }
 
-func (r *run) logPath(stage string) string { return filepath.Join(r.dir, stage+".log") }
+// logPath is where the stage's log goes: that of an execution that is only to
+// compare is beside the one that people ask for.
+func (t *task) logPath() string {
+	if t.afresh {
+		return AgainLogPath(t.run.engine.config.Store.StateDir(), t.run.id, t.spec.Name)
+	}
+	return LogPath(t.run.engine.config.Store.StateDir(), t.run.id, t.spec.Name)
+}
 
 // LogPath is where the log of a stage of a run is.
 func LogPath(stateDir, run, stage string) string {
 	return filepath.Join(stateDir, "runs", run, stage+".log")
+}
+
+// AgainLogPath is where the log is of a stage that a run computed again to compare.
+func AgainLogPath(stateDir, run, stage string) string {
+	return filepath.Join(stateDir, "runs", run, stage+".again.log")
 }
 
 // Log is the newest log of a stage: of its last attempt in this pipeline on

@@ -13,8 +13,12 @@ type Report struct {
 	Format   int           `json:"format"`
 	Pipeline string        `json:"pipeline"`
 	Run      string        `json:"run"`
-	OK       bool          `json:"ok"`
+	OK       bool          `json:"ok"` // every stage has a result
 	Stages   []StageReport `json:"stages"`
+
+	// Verified are the results that were computed again to compare (see
+	// RunOptions.Verify), those first that could not be.
+	Verified []Verification `json:"verified,omitempty"`
 }
 
 // A StageReport is how one stage went, in a run or in the eyes of `status`.

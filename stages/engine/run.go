@@ -27,10 +27,17 @@ type RunOptions struct {
 	Budget    dag.Resources  // what all running stages together may take
 	Turns     map[string]int // see dag.Node
 	Listener  dag.Listener
+
+	// Verify is the share, from 0 to 1, of the results found in the cache that
+	// are computed again and compared, at least one if it is not 0. They are drawn
+	// by VerifySeed, or by the run's name when it is empty.
+	Verify     float64
+	VerifySeed string
 }
 
 // Run brings the selected stages up to date. The report is complete, whatever
-// the error is: a *dag.Failure when stages failed, or the context's.
+// the error is: a *dag.Failure when stages failed, a *Discrepancy when results
+// were computed again and came out differently, or the context's.
 func (e *Engine) Run(ctx context.Context, options RunOptions) (Report, error) {
 	specs, err := e.selected(options.Stages)
 	if err != nil {
@@ -147,7 +154,7 @@ func (r *run) close() {
 }
 
 func (r *run) schedule(ctx context.Context, specs []stages.Spec, forced map[string]bool, options RunOptions) (Report, error) {
-	nodes := make([]dag.Node, len(specs))
+	nodes, tasks := make([]dag.Node, len(specs)), make([]*task, len(specs))
 	selected := map[string]bool{}
 	for _, spec := range specs {
 		selected[spec.Name] = true
@@ -156,19 +163,34 @@ func (r *run) schedule(ctx context.Context, specs []stages.Spec, forced map[stri
 		nodes[i] = node(spec)
 		nodes[i].Turn = options.Turns[spec.Name]
 		nodes[i].After = keep(nodes[i].After, selected)
-		nodes[i].Task = &task{run: r, spec: spec, force: forced[spec.Name]}
+		tasks[i] = &task{run: r, spec: spec, force: forced[spec.Name]}
+		nodes[i].Task = tasks[i]
 	}
 	graph, err := dag.New(nodes)
 	if err != nil {
 		return Report{}, err
 	}
+	var last dag.Event // of the run: what else it does comes before
 	results, err := graph.Run(ctx, dag.Options{
-		Budget: options.Budget, KeepGoing: options.KeepGoing,
-		Listener: r.emitter.Emit, Clock: r.engine.config.Clock,
+		Budget: options.Budget, KeepGoing: options.KeepGoing, Clock: r.engine.config.Clock,
+		Listener: func(e dag.Event) {
+			if e.Type == dag.RunFinished {
+				last = e
+				return
+			}
+			r.emitter.Emit(e)
+		},
 	})
 	report := Report{Format: ReportFormat, Pipeline: r.engine.config.Pipeline, Run: r.id, OK: err == nil}
 	for _, result := range results {
 		report.Stages = append(report.Stages, stageReport(result))
+	}
+	if err == nil && options.Verify > 0 {
+		err = r.verify(ctx, tasks, &report, options)
+	}
+	if last.Type != "" {
+		last.Time = r.engine.config.Clock()
+		r.emitter.Emit(last)
 	}
 	return report, err
 }

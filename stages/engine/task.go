@@ -13,9 +13,10 @@ import (
 
 // A task is one stage in one run.
 type task struct {
-	run   *run
-	spec  stages.Spec
-	force bool
+	run    *run
+	spec   stages.Spec
+	force  bool
+	afresh bool // it computes what is known, to compare: see recomputation
 
 	sources map[string]resolvedSource
 	request artifacts.Request
@@ -174,6 +175,15 @@ func (t *task) place(ctx context.Context, name string, output artifacts.Output) 
 		return "", fmt.Errorf("writing %s: %w", path, err)
 	}
 	return path, nil
+}
+
+// listener hears what the stage tells while it runs. Nobody does when it is only
+// to compare: the stage has ended for those who listen.
+func (t *task) listener() dag.Listener {
+	if t.afresh {
+		return func(dag.Event) {}
+	}
+	return t.run.emitter.Stage(t.spec.Name, t.spec.Kind)
 }
 
 func (t *task) note(message string) {
