@@ -27,6 +27,7 @@ func newProgressLine(s *streams, unit string) *progressLine {
 // show is called with what is done, and may be called often.
 func (l *progressLine) show(done, total int64) {
 	now := l.s.now()
+	l.progress.apply(dag.Event{Time: now, Done: done, Total: total, Unit: l.unit})
 	every := progressEvery
 	if l.s.drawable(l.s.err) {
 		every = liveInterval
@@ -35,14 +36,16 @@ func (l *progressLine) show(done, total int64) {
 		return
 	}
 	l.told = now
-	l.progress.apply(dag.Event{Time: now, Done: done, Total: total, Unit: l.unit})
 	text := l.progress.text(now)
 	if !l.s.drawable(l.s.err) {
 		l.s.err.printf("%-8s %s\n", "…", text)
 		return
 	}
+	if width := l.s.err.width(); width > 0 {
+		text = ansi.Truncate(text, width-1, "…")
+	}
 	l.drawn = true
-	l.s.err.printf("\r%s%s", ansi.EraseLineRight, ansi.Truncate(text, max(l.s.err.width()-1, 1), "…"))
+	l.s.err.printf("\r%s%s", ansi.EraseLineRight, text)
 }
 
 // clear takes away what is drawn.

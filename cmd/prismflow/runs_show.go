@@ -166,5 +166,11 @@ func writeRunStages(to stream, run engine.FullRecord) error {
 			fmt.Fprintf(w, "  \t  %s\t%s\t\t%s\n", name, output.Digest.Short(), size)
 		}
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, v := range run.Verified {
+		to.printf("  %s\n", printable(v.String()))
+	}
+	return nil
 }
