@@ -12,50 +12,15 @@ import (
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
-	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/ipc"
-	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/apache/arrow/go/v17/parquet"
 	"github.com/apache/arrow/go/v17/parquet/compress"
 	"github.com/apache/arrow/go/v17/parquet/pqarrow"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/prismflow/prismflow/artifacts/table/foreign/foreigntest"
 )
-
-func write(t testing.TB, data []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// record is what a program would write, from rows in JSON.
-func record(t testing.TB, schema *arrow.Schema, rows string) arrow.Record {
-	t.Helper()
-	r, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(rows))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func asParquet(t testing.TB, r arrow.Record, arrowOptions []pqarrow.WriterOption, options ...parquet.WriterProperty) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w, err := pqarrow.NewFileWriter(r.Schema(), &b, parquet.NewWriterProperties(options...), pqarrow.NewArrowWriterProperties(arrowOptions...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Write(r); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
 
 func asArrow(t testing.TB, r arrow.Record, options ...ipc.Option) []byte {
 	t.Helper()
@@ -183,7 +148,7 @@ const everyRows = `[
 {"text": "b", "price": "-0.05", "number": "0", "texts": [], "numbers": [null], "reals": [1, 2]}]`
 
 func TestTypes(t *testing.T) {
-	r := record(t, every(), everyRows)
+	r := foreigntest.Record(t, every(), everyRows)
 	wantColumns := []string{
 		"text 1 false", "large 1 false", "i8 2 false", "i64 2 false", "u32 2 false", "u64 2 false", "f32 3 false", "f64 3 false",
 		"price 3 false", "number 2 false", "day 4 false", "ms 4 false", "us 4 false", "ns 4 false",
@@ -197,14 +162,14 @@ func TestTypes(t *testing.T) {
 		`"b" - - - - - - - "-0.05" "0" - - - - [][] [""][] [][1 2]`,
 	}
 	for name, data := range map[string][]byte{
-		"parquet":    asParquet(t, r, nil, parquet.WithVersion(parquet.V2_6)),
-		"dictionary": asParquet(t, r, nil, parquet.WithVersion(parquet.V2_6), parquet.WithDictionaryDefault(true), parquet.WithCompression(compress.Codecs.Snappy)),
-		"version 1":  asParquet(t, r, nil, parquet.WithVersion(parquet.V1_0)),
-		"INT96":      asParquet(t, r, []pqarrow.WriterOption{pqarrow.WithDeprecatedInt96Timestamps(true)}),
+		"parquet":    foreigntest.Parquet(t, r, nil, parquet.WithVersion(parquet.V2_6)),
+		"dictionary": foreigntest.Parquet(t, r, nil, parquet.WithVersion(parquet.V2_6), parquet.WithDictionaryDefault(true), parquet.WithCompression(compress.Codecs.Snappy)),
+		"version 1":  foreigntest.Parquet(t, r, nil, parquet.WithVersion(parquet.V1_0)),
+		"INT96":      foreigntest.Parquet(t, r, []pqarrow.WriterOption{pqarrow.WithDeprecatedInt96Timestamps(true)}),
 		"arrow":      asArrow(t, r),
 		"zstd":       asArrow(t, r, ipc.WithZstd()),
 	} {
-		columns, rows, err := readAll(write(t, data))
+		columns, rows, err := readAll(foreigntest.Write(t, data))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -224,9 +189,9 @@ func TestTypes(t *testing.T) {
 
 func TestDictionaries(t *testing.T) {
 	dt := &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String}
-	r := record(t, arrow.NewSchema([]arrow.Field{{Name: "x", Type: dt, Nullable: true}}, nil), `[{"x": "a"}, {"x": null}, {"x": "b"}, {"x": "a"}]`)
-	for name, data := range map[string][]byte{"arrow": asArrow(t, r), "parquet": asParquet(t, r, nil)} {
-		_, rows, err := readAll(write(t, data))
+	r := foreigntest.Record(t, arrow.NewSchema([]arrow.Field{{Name: "x", Type: dt, Nullable: true}}, nil), `[{"x": "a"}, {"x": null}, {"x": "b"}, {"x": "a"}]`)
+	for name, data := range map[string][]byte{"arrow": asArrow(t, r), "parquet": foreigntest.Parquet(t, r, nil)} {
+		_, rows, err := readAll(foreigntest.Write(t, data))
 		if diff := cmp.Diff([]string{`"a"`, "-", `"b"`, `"a"`}, rows); err != nil || diff != "" {
 			t.Errorf("%s: %v, (-want +got)\n%s", name, err, diff)
 		}
@@ -257,7 +222,7 @@ func TestTablesComeBack(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		r := record(t, schema, string(text))
+		r := foreigntest.Record(t, schema, string(text))
 		var want []string
 		for _, row := range rows {
 			line := fmt.Sprintf("%q - - [][]", fmt.Sprint(row["id"]))
@@ -269,7 +234,7 @@ func TestTablesComeBack(t *testing.T) {
 		}
 		for name, data := range map[string][]byte{
 			"arrow": asArrow(t, r),
-			"parquet": asParquet(t, r, nil,
+			"parquet": foreigntest.Parquet(t, r, nil,
 				parquet.WithDataPageVersion(rapid.SampledFrom([]parquet.DataPageVersion{parquet.DataPageV1, parquet.DataPageV2}).Draw(rt, "version")),
 				parquet.WithDataPageSize(rapid.Int64Range(1, 2000).Draw(rt, "page")),
 				parquet.WithDictionaryDefault(rapid.Bool().Draw(rt, "dictionary")),
@@ -318,19 +283,19 @@ func TestBigEndian(t *testing.T) {
 }
 
 func seeds(t testing.TB) [][]byte {
-	r := record(t, every(), everyRows)
+	r := foreigntest.Record(t, every(), everyRows)
 	return [][]byte{
 		asArrow(t, r),
-		asParquet(t, r, nil, parquet.WithDataPageVersion(parquet.DataPageV2), parquet.WithDictionaryDefault(true)),
-		asParquet(t, r, []pqarrow.WriterOption{pqarrow.WithDeprecatedInt96Timestamps(true)}, parquet.WithDictionaryDefault(false)),
-		asParquet(t, r, nil, parquet.WithCompression(compress.Codecs.Snappy)),
+		foreigntest.Parquet(t, r, nil, parquet.WithDataPageVersion(parquet.DataPageV2), parquet.WithDictionaryDefault(true)),
+		foreigntest.Parquet(t, r, []pqarrow.WriterOption{pqarrow.WithDeprecatedInt96Timestamps(true)}, parquet.WithDictionaryDefault(false)),
+		foreigntest.Parquet(t, r, nil, parquet.WithCompression(compress.Codecs.Snappy)),
 	}
 }
 
 // A flipped bit gives an error or other values, and nothing worse.
 func TestFlippedBits(t *testing.T) {
 	for _, whole := range seeds(t) {
-		path := write(t, whole)
+		path := foreigntest.Write(t, whole)
 		for at := 0; at < len(whole); at += 13 {
 			broken := bytes.Clone(whole)
 			broken[at] ^= 1 << (at % 8)
@@ -350,6 +315,6 @@ func FuzzOpen(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_, _, _ = readAll(write(t, data))
+		_, _, _ = readAll(foreigntest.Write(t, data))
 	})
 }

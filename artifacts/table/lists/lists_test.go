@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -18,16 +17,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/prismflow/prismflow/artifacts/table"
+	"github.com/prismflow/prismflow/artifacts/table/foreign/foreigntest"
 )
-
-func write(t testing.TB, data []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // readAll reads a file, as lists of their own.
 func readAll(path, keys, lists string) ([]Row, error) {
@@ -50,27 +41,6 @@ func readAll(path, keys, lists string) ([]Row, error) {
 	return rows, nil
 }
 
-// parquetFile writes what Arrow's own types can say and a table's rows cannot.
-func parquetFile(t testing.TB, schema *arrow.Schema, json string, options ...parquet.WriterProperty) []byte {
-	t.Helper()
-	record, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(json))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	w, err := pqarrow.NewFileWriter(schema, &b, parquet.NewWriterProperties(options...), pqarrow.NewArrowWriterProperties())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Write(record); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 func listSchema(elementNull bool) *arrow.Schema {
 	return arrow.NewSchema([]arrow.Field{
 		{Name: "item", Type: arrow.BinaryTypes.String, Nullable: true},
@@ -86,14 +56,14 @@ func TestNullsInParquet(t *testing.T) {
 		{`[{"item": "a", "vector": [null, 1]}]`, "element 0 is null"},
 		{`[{"item": "a", "vector": [null]}]`, "element 0 is null"},
 	} {
-		got, err := readAll(write(t, parquetFile(t, listSchema(true), c.json)), "item", "vector")
+		got, err := readAll(foreigntest.Write(t, foreigntest.Parquet(t, foreigntest.Record(t, listSchema(true), c.json), nil)), "item", "vector")
 		if err == nil || err.Error() != c.want {
 			t.Errorf("%s: got %v and %v, want %s", c.json, got, err, c.want)
 		}
 	}
 	for _, elementNull := range []bool{false, true} {
-		data := parquetFile(t, listSchema(elementNull), `[{"item": "a", "vector": null}, {"item": "b", "vector": []}, {"item": null, "vector": [1, 2]}]`)
-		got, err := readAll(write(t, data), "item", "vector")
+		data := foreigntest.Parquet(t, foreigntest.Record(t, listSchema(elementNull), `[{"item": "a", "vector": null}, {"item": "b", "vector": []}, {"item": null, "vector": [1, 2]}]`), nil)
+		got, err := readAll(foreigntest.Write(t, data), "item", "vector")
 		if diff := cmp.Diff([]Row{{Key: "a"}, {Key: "b"}, {List: []float64{1, 2}}}, got); err != nil || diff != "" {
 			t.Errorf("elements that may be null %v: %v\n%s", elementNull, err, diff)
 		}

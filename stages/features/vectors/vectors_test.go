@@ -13,18 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/prismflow/prismflow/artifacts/table"
+	"github.com/prismflow/prismflow/artifacts/table/foreign/foreigntest"
 	"github.com/prismflow/prismflow/artifacts/table/parquet"
 	"github.com/prismflow/prismflow/model/safetensors"
 )
-
-func write(t testing.TB, data []byte) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 var columns = Options{ItemColumn: "item", VectorColumn: "vector"}
 
@@ -86,7 +78,7 @@ func TestNPY(t *testing.T) {
 		case "no rows":
 			want = nil
 		}
-		f, got, err := readAll(write(t, data), Options{})
+		f, got, err := readAll(foreigntest.Write(t, data), Options{})
 		if err != nil || f.Named() {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -126,7 +118,7 @@ func TestNPYThatIsRefused(t *testing.T) {
 		"a pickle: save the array with numpy.save":                        []byte("\x80\x04\x95xxxxxxx"),
 		"an Arrow stream: write an Arrow file, with pyarrow.ipc.new_file": []byte("\xff\xff\xff\xffxxxxxxx"),
 	} {
-		if _, got, err := readAll(write(t, data), Options{}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, got, err := readAll(foreigntest.Write(t, data), Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v and %v, want %q", got, err, want)
 		}
 	}
@@ -138,7 +130,7 @@ func tensors(t testing.TB, list ...safetensors.Tensor) string {
 	if err := safetensors.Write(&b, nil, list); err != nil {
 		t.Fatal(err)
 	}
-	return write(t, b.Bytes())
+	return foreigntest.Write(t, b.Bytes())
 }
 
 func TestSafetensors(t *testing.T) {
@@ -159,7 +151,7 @@ func TestSafetensors(t *testing.T) {
 		{tensors(t, a, ids), "ids", nil, `tensor "ids" is of type I64, not of floats`},
 		{tensors(t, safetensors.FromFloat32("x", []int{4}, make([]float32, 4))), "", nil, "has the shape [4]: a matrix of one row an item has two axes"},
 		{tensors(t, safetensors.FromFloat32("x", []int{4, 0}, nil)), "", nil, "vectors of 0 components"},
-		{write(t, []byte("\x02\x00\x00\x00\x00\x00\x00\x00{")), "", nil, "not a valid safetensors file"},
+		{foreigntest.Write(t, []byte("\x02\x00\x00\x00\x00\x00\x00\x00{")), "", nil, "not a valid safetensors file"},
 	} {
 		_, got, err := readAll(c.path, Options{Tensor: c.tensor})
 		if c.err != "" {
@@ -202,7 +194,7 @@ func asParquet(t testing.TB, path string) string {
 	if err := parquet.Write(&b, path); err != nil {
 		t.Fatal(err)
 	}
-	return write(t, b.Bytes())
+	return foreigntest.Write(t, b.Bytes())
 }
 
 // What a team writes has lists of either kind and precision, and ids of either
@@ -319,7 +311,7 @@ func seeds(t testing.TB) [][]byte {
 // A flipped bit anywhere gives an error or other values, and nothing worse.
 func TestFlippedBits(t *testing.T) {
 	for _, whole := range seeds(t) {
-		path := write(t, whole)
+		path := foreigntest.Write(t, whole)
 		for at := range whole {
 			broken := bytes.Clone(whole)
 			broken[at] ^= 1 << (at % 8)

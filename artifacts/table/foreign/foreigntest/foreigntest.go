@@ -8,6 +8,9 @@ package foreigntest
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -102,8 +105,12 @@ func (b onlyAppending) Seek(int64, int) (int64, error) { return int64(b.Len()), 
 
 func writeParquet(schema *arrow.Schema, record arrow.Record) ([]byte, error) {
 	const rowsAGroup = 1000 // so that files have several
+	return parquetFile(record, nil, parquet.WithMaxRowGroupLength(rowsAGroup))
+}
+
+func parquetFile(record arrow.Record, arrowOptions []pqarrow.WriterOption, options ...parquet.WriterProperty) ([]byte, error) {
 	var b bytes.Buffer
-	w, err := pqarrow.NewFileWriter(schema, &b, parquet.NewWriterProperties(parquet.WithMaxRowGroupLength(rowsAGroup)), pqarrow.NewArrowWriterProperties())
+	w, err := pqarrow.NewFileWriter(record.Schema(), &b, parquet.NewWriterProperties(options...), pqarrow.NewArrowWriterProperties(arrowOptions...))
 	if err != nil {
 		return nil, err
 	}
@@ -114,4 +121,34 @@ func writeParquet(schema *arrow.Schema, record arrow.Record) ([]byte, error) {
 	}
 	err = w.Close()
 	return b.Bytes(), err
+}
+
+// Record is what a program would write, from rows in JSON.
+func Record(t testing.TB, schema *arrow.Schema, rows string) arrow.Record {
+	t.Helper()
+	r, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(rows))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Parquet is a Parquet file of a record.
+func Parquet(t testing.TB, r arrow.Record, arrowOptions []pqarrow.WriterOption, options ...parquet.WriterProperty) []byte {
+	t.Helper()
+	data, err := parquetFile(r, arrowOptions, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// Write is the path of a temporary file that holds data.
+func Write(t testing.TB, data []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
