@@ -94,29 +94,21 @@ func runExport(ctx context.Context, file, ref string, o exportOptions, s *stream
 	if err != nil {
 		return err
 	}
-	w, err := openWorkspace(file, &o.pipelineOptions, s)
+	found, err := openOutput(ctx, file, ref, &o.pipelineOptions, s)
 	if err != nil {
 		return err
 	}
-	defer w.closing(&err)
-	name, _, err := w.output(ref)
-	if err != nil {
-		return err
-	}
-	output, path, err := w.engine.Output(ctx, name)
-	if err != nil {
-		return err
-	}
-	if !output.IsTable() {
-		return usageError{fmt.Errorf("%s is a plain file, not a table: copy it from %s", name, w.engine.OutPath(name.Stage, name.Output, false))}
+	defer found.closing(&err)
+	if !found.IsTable() {
+		return usageError{fmt.Errorf("%s is a plain file, not a table: copy it from %s", found.ref, found.engine.OutPath(found.ref.Stage, found.ref.Output, false))}
 	}
 	if o.output != "" {
-		return exportFile(s.path(o.output), func(to io.Writer) error { return write(to, path) })
+		return exportFile(s.path(o.output), func(to io.Writer) error { return write(to, found.path) })
 	}
 	if o.format != "csv" && s.out.terminal {
 		return usageError{fmt.Errorf("%s is no text: give -o FILE or redirect the output", o.format)}
 	}
-	return write(s.out, path)
+	return write(s.out, found.path)
 }
 
 // directory is the one that the pictures go to.

@@ -33,20 +33,12 @@ type exportedPicture struct {
 
 // runExportPictures writes each picture of a table as a PNG file into dir.
 func runExportPictures(ctx context.Context, file, ref, dir string, o exportOptions, s *streams) (err error) {
-	w, err := openWorkspace(file, &o.pipelineOptions, s)
+	found, err := openOutput(ctx, file, ref, &o.pipelineOptions, s)
 	if err != nil {
 		return err
 	}
-	defer w.closing(&err)
-	name, _, err := w.output(ref)
-	if err != nil {
-		return err
-	}
-	output, path, err := w.engine.Output(ctx, name)
-	if err != nil {
-		return err
-	}
-	if err := checkHasPictures(name, output.IsTable(), path); err != nil {
+	defer found.closing(&err)
+	if err := checkHasPictures(found.ref, found.IsTable(), found.path); err != nil {
 		return err
 	}
 	dir = s.path(dir)
@@ -57,8 +49,8 @@ func runExportPictures(ctx context.Context, file, ref, dir string, o exportOptio
 	if err != nil {
 		return err
 	}
-	e := &pictureExport{dir: dir, decoder: decoder, names: pictureNames{}, total: output.Rows, streams: s, told: s.now()}
-	err = e.run(ctx, path)
+	e := &pictureExport{dir: dir, decoder: decoder, names: pictureNames{}, total: found.Rows, streams: s, told: s.now()}
+	err = e.run(ctx, found.path)
 	e.summary()
 	return err
 }

@@ -45,35 +45,27 @@ func newShowCommand(s *streams) *cobra.Command {
 }
 
 func runShow(ctx context.Context, file, ref string, o showOptions, s *streams) (err error) {
-	w, err := openWorkspace(file, &o.pipelineOptions, s)
+	found, err := openOutput(ctx, file, ref, &o.pipelineOptions, s)
 	if err != nil {
 		return err
 	}
-	defer w.closing(&err)
-	name, _, err := w.output(ref)
-	if err != nil {
-		return err
-	}
-	output, path, err := w.engine.Output(ctx, name)
-	if err != nil {
-		return err
-	}
+	defer found.closing(&err)
 	switch {
-	case o.json && !output.IsTable():
-		return usageError{fmt.Errorf("%s is a plain file, which has no rows: leave out --json", name)}
+	case o.json && !found.IsTable():
+		return usageError{fmt.Errorf("%s is a plain file, which has no rows: leave out --json", found.ref)}
 	case o.json:
-		return table.WriteJSONRows(s.out, path, o.head, shownBinary)
-	case output.IsTable():
-		if err := table.WriteText(s.out, path, o.head, s.out.width(), shownBinary); err != nil {
+		return table.WriteJSONRows(s.out, found.path, o.head, shownBinary)
+	case found.IsTable():
+		if err := table.WriteText(s.out, found.path, o.head, s.out.width(), shownBinary); err != nil {
 			return err
 		}
-		s.err.printf("%s, %s\n", count(int(output.Rows), "row"), byteSize(output.Bytes))
+		s.err.printf("%s, %s\n", count(int(found.Rows), "row"), byteSize(found.Bytes))
 		return nil
 	}
-	if err := writeHead(s.out, path, o.head); err != nil {
+	if err := writeHead(s.out, found.path, o.head); err != nil {
 		return err
 	}
-	s.err.printf("%s\n", byteSize(output.Bytes))
+	s.err.printf("%s\n", byteSize(found.Bytes))
 	return nil
 }
 

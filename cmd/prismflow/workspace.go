@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
 	"github.com/prismflow/prismflow/model/gotorch"
 	"github.com/prismflow/prismflow/pipelines"
@@ -336,4 +338,27 @@ func (w *workspace) outputsOf(stage string) string {
 		refs = append(refs, stage+"."+port.Name)
 	}
 	return "; that stage has " + strings.Join(refs, ", ")
+}
+
+// A foundOutput is the newest result of an output, in its workspace.
+type foundOutput struct {
+	*workspace
+	artifacts.Output
+	ref  stages.Ref
+	path string // of its verified bytes
+}
+
+// openOutput opens the workspace of a pipeline for the output that is written
+// "STAGE.OUTPUT". The caller closes it.
+func openOutput(ctx context.Context, file, text string, o *pipelineOptions, s *streams) (found foundOutput, err error) {
+	if found.workspace, err = openWorkspace(file, o, s); err != nil {
+		return found, err
+	}
+	if found.ref, _, err = found.output(text); err == nil {
+		found.Output, found.path, err = found.engine.Output(ctx, found.ref)
+	}
+	if err != nil {
+		return found, errors.Join(err, found.close())
+	}
+	return found, nil
 }
