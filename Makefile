@@ -32,6 +32,7 @@ demo: setup ## generate data, train, evaluate: from nothing to a table of metric
 
 test: build ## all tests, those about concurrency also with the race detector
 	@.ci/setup || test "$$CI" != true
+	@test "$$CI" != true || .ci/test-servers
 	$(GO) test -timeout 20m ./...
 	@$(MAKE) --no-print-directory race
 
