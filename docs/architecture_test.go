@@ -41,6 +41,12 @@ var owners = map[string][]string{
 	"github.com/BurntSushi/toml":     {"pipelines"},
 	"github.com/spf13/cobra":         {"cmd"},
 	"charm.land":                     {"cmd"},
+	"gocloud.dev":                    {"artifacts/remote/cloud"},
+	"github.com/aws":                 {"artifacts/remote/cloud"},
+	"github.com/Azure":               {"artifacts/remote/cloud"},
+	"cloud.google.com/go":            {"artifacts/remote/cloud"},
+	"google.golang.org/api":          {"artifacts/remote/cloud"},
+	"golang.org/x/oauth2":            {"artifacts/remote/cloud"},
 }
 
 // TestArrows keeps imports pointing one way: cmd → pipelines → stages → {dag,

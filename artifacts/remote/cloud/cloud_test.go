@@ -1,0 +1,275 @@
+package cloud
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/remote"
+	"github.com/prismflow/prismflow/artifacts/remote/remotetest"
+	"github.com/prismflow/prismflow/artifacts/storetest"
+)
+
+var ctx = context.Background()
+
+func TestDriver(t *testing.T) {
+	eachPlace(t, func(t *testing.T, p *place) {
+		remotetest.Run(t, func(t *testing.T) remote.Driver { return p.open(t, "team-cache/suite") })
+	})
+}
+
+func TestStore(t *testing.T) {
+	eachPlace(t, func(t *testing.T, p *place) {
+		var opened atomic.Int32
+		storetest.Run(t, func(t *testing.T) artifacts.Store {
+			driver := p.open(t, fmt.Sprintf("team-cache/store/%d", opened.Add(1)))
+			store, err := remote.New(driver, remote.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return store
+		})
+	})
+}
+
+// What stands under one prefix is not seen under another, and the bucket itself is one.
+func TestPrefixes(t *testing.T) {
+	eachPlace(t, func(t *testing.T, p *place) {
+		root, below := p.open(t, "team-cache"), p.open(t, "team-cache/a/b/")
+		if err := below.Write(ctx, "ac/1", remotetest.Bytes([]byte("x")), true); err != nil {
+			t.Fatal(err)
+		}
+		if size, err := root.Stat(ctx, "a/b/ac/1"); err != nil || size != 1 {
+			t.Errorf("Stat from the root: %d, %v", size, err)
+		}
+		if _, err := root.Stat(ctx, "ac/1"); !errors.Is(err, artifacts.ErrNotFound) {
+			t.Errorf("Stat under another prefix: %v", err)
+		}
+	})
+}
+
+// Of several who write 40 MB under one name at once, one wins, and nothing is
+// printed or left behind.
+func TestLargeObjects(t *testing.T) {
+	var printed bytes.Buffer
+	log.SetOutput(&printed)
+	defer log.SetOutput(os.Stderr)
+	eachPlace(t, func(t *testing.T, p *place) {
+		d := p.open(t, "team-cache/large")
+		content := storetest.Random(40<<20, 1)
+		const writers = 4
+		var won atomic.Int32
+		var wg sync.WaitGroup
+		for range writers {
+			wg.Go(func() {
+				switch err := d.Write(ctx, "large.bin", remotetest.Bytes(content), true); {
+				case err == nil:
+					won.Add(1)
+				case !errors.Is(err, remote.ErrExists):
+					t.Errorf("a loser: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		if won.Load() != 1 {
+			t.Errorf("%d of %d won", won.Load(), writers)
+		}
+		if got, err := readAll(d, "large.bin"); err != nil || !bytes.Equal(got, content) {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+		if p.scheme == "s3" {
+			wantNoUploads(t, p)
+		}
+	})
+	if printed.Len() > 0 {
+		t.Errorf("printed by package log: %s", &printed)
+	}
+}
+
+// wantNoUploads checks that no multipart upload was left behind.
+func wantNoUploads(t *testing.T, p *place) {
+	t.Helper()
+	out, err := s3Client(t, p).ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{Bucket: aws.String("team-cache")})
+	if err != nil || len(out.Uploads) > 0 {
+		t.Errorf("%d uploads were left behind, %v", len(out.Uploads), err)
+	}
+}
+
+// What is there is not sent again, even if it is large.
+func TestLargeIsLookedForFirst(t *testing.T) {
+	eachPlace(t, func(t *testing.T, p *place) {
+		d := p.open(t, "team-cache")
+		content := storetest.Random(lookAbove+1, 2)
+		if err := d.Write(ctx, "cas/2", remotetest.Bytes(content), true); err != nil {
+			t.Fatal(err)
+		}
+		again := remote.Content{Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
+			t.Error("the content was read to be sent again")
+			return io.NopCloser(bytes.NewReader(content)), nil
+		}}
+		if err := d.Write(ctx, "cas/2", again, true); !errors.Is(err, remote.ErrExists) {
+			t.Errorf("Write: %v, want ErrExists", err)
+		}
+	})
+}
+
+// An upload that breaks off leaves no parts behind.
+func TestBrokenUploadsAreCleared(t *testing.T) {
+	p := places(t)["s3"]
+	p.start(t)
+	p.make(t, p, "team-cache")
+	d := p.open(t, "team-cache")
+	content := storetest.Random(40<<20, 3)
+	broken := remote.Content{Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(content[:30<<20])), nil
+	}}
+	if err := d.Write(ctx, "short", broken, false); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("content that is short: %v", err)
+	}
+	during, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stopping := remote.Content{Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
+		cancel()
+		return io.NopCloser(bytes.NewReader(content)), nil
+	}}
+	if err := d.Write(during, "cancelled", stopping, false); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	wantNoUploads(t, p)
+}
+
+func TestWrongCredentials(t *testing.T) {
+	for _, tt := range []struct {
+		place string
+		env   func(p *place) map[string]string
+	}{
+		{"s3", func(*place) map[string]string {
+			return map[string]string{"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "wrong-" + secret}
+		}},
+		{"s3", func(*place) map[string]string {
+			return map[string]string{"AWS_ACCESS_KEY_ID": "stranger", "AWS_SECRET_ACCESS_KEY": secret}
+		}},
+		{"azblob", func(p *place) map[string]string {
+			return map[string]string{"AZURE_STORAGE_CONNECTION_STRING": azureConnection(p.health, "aHVudGVyMg==")}
+		}},
+		{"azblob", func(p *place) map[string]string {
+			return map[string]string{"AZURE_STORAGE_SERVICE_ENDPOINT": "http://" + p.health + "/devstoreaccount1",
+				"AZURE_STORAGE_SAS_TOKEN": "sv=2024-01-01&ss=b&srt=sco&sp=rl&se=2099-01-01&sig=" + secret}
+		}},
+	} {
+		p := places(t)[tt.place]
+		p.start(t)
+		p.make(t, p, "team-cache")
+		p.env = tt.env(p)
+		d := p.open(t, "team-cache")
+		_, stat := d.Stat(ctx, "ac/1")
+		_, read := d.Read(ctx, "ac/1", 0, -1)
+		write := d.Write(ctx, "ac/1", remotetest.Bytes([]byte("x")), true)
+		for what, err := range map[string]error{"Stat": stat, "Read": read, "Write": write} {
+			if !errors.Is(err, remote.ErrForbidden) {
+				t.Errorf("%s, %s: %v, want ErrForbidden", tt.place, what, err)
+			}
+			quietError(t, err)
+		}
+	}
+}
+
+func TestMissingBucket(t *testing.T) {
+	eachPlace(t, func(t *testing.T, p *place) {
+		for what, call := range map[string]func(remote.Driver) error{
+			"Stat":  func(d remote.Driver) error { _, err := d.Stat(ctx, "ac/1"); return err },
+			"Read":  func(d remote.Driver) error { _, err := d.Read(ctx, "ac/1", 0, -1); return err },
+			"Write": func(d remote.Driver) error { return d.Write(ctx, "ac/1", remotetest.Bytes([]byte("x")), true) },
+			"Write of 20 MiB": func(d remote.Driver) error {
+				return d.Write(ctx, "ac/1", remotetest.Bytes(make([]byte, 20<<20)), false)
+			},
+		} {
+			err := call(p.open(t, "no-such-place"))
+			if !errors.Is(err, remote.ErrForbidden) || errors.Is(err, artifacts.ErrNotFound) || !strings.Contains(err.Error(), "no-such-place") {
+				t.Errorf("%s: %v, want ErrForbidden and the name", what, err)
+			}
+		}
+	})
+}
+
+// A server that goes away midway is an error that may pass, and soon.
+func TestKilledMidway(t *testing.T) {
+	eachPlace(t, func(t *testing.T, p *place) {
+		d := p.open(t, "team-cache")
+		content := storetest.Random(40<<20, 4)
+		if err := d.Write(ctx, "large", remotetest.Bytes(content), true); err != nil {
+			t.Fatal(err)
+		}
+		r, err := d.Read(ctx, "large", 0, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if _, err := io.ReadFull(r, make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		dying := remote.Content{Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
+			half := io.MultiReader(bytes.NewReader(content[:20<<20]), killing{p}, bytes.NewReader(content[20<<20:]))
+			return io.NopCloser(half), nil
+		}}
+		begun := time.Now()
+		mayPass(t, "Write", d.Write(ctx, "other", dying, true))
+		_, err = io.Copy(io.Discard, r)
+		mayPass(t, "reading on", err)
+		_, err = d.Stat(ctx, "large")
+		mayPass(t, "Stat", err)
+		if took := time.Since(begun); took > 20*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// killing kills a server when it is read.
+type killing struct{ *place }
+
+func (k killing) Read([]byte) (int, error) {
+	k.kill()
+	return 0, io.EOF // of this part
+}
+
+func mayPass(t *testing.T, what string, err error) {
+	t.Helper()
+	for _, final := range []error{nil, artifacts.ErrNotFound, remote.ErrExists, remote.ErrForbidden, remote.ErrFull} {
+		if errors.Is(err, final) {
+			t.Errorf("%s: %v, want an error that may pass", what, err)
+		}
+	}
+	quietError(t, err)
+}
+
+func TestStartedLate(t *testing.T) {
+	for name, p := range places(t) {
+		t.Run(name, func(t *testing.T) {
+			d := p.open(t, "team-cache")
+			_, err := d.Stat(ctx, "ac/1")
+			mayPass(t, "Stat", err)
+			mayPass(t, "Write", d.Write(ctx, "ac/1", remotetest.Bytes([]byte("x")), true))
+			p.start(t)
+			p.make(t, p, "team-cache")
+			if err := d.Write(ctx, "ac/1", remotetest.Bytes([]byte("x")), true); err != nil {
+				t.Errorf("Write: %v", err)
+			}
+			if size, err := d.Stat(ctx, "ac/1"); err != nil || size != 1 {
+				t.Errorf("Stat: %d, %v", size, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,171 @@
+package cloud
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"cloud.google.com/go/storage"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+	"golang.org/x/oauth2"
+	"google.golang.org/api/googleapi"
+
+	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/remote"
+)
+
+// A failure says what went wrong in words of this package. The SDKs' errors have
+// whole requests in them, signatures included, so they are not in its chain.
+type failure struct {
+	text string
+	kind error // that errors.Is is to find; may be nil
+}
+
+func (f *failure) Error() string { return f.text }
+
+func (f *failure) Unwrap() error { return f.kind }
+
+var (
+	errNoBucket      = errors.New("no such bucket")
+	errNoCredentials = errors.New("no credentials")
+)
+
+// An answer is what a server said instead of what was asked for. Its status is 0
+// where none answered.
+type answer struct {
+	status int
+	code   string
+}
+
+func (a answer) String() string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", a.status, cmp.Or(a.code, http.StatusText(a.status))))
+}
+
+// answerOf is the answer that an SDK made an error of.
+func answerOf(err error) answer {
+	var (
+		a        answer
+		aws      *awshttp.ResponseError
+		awsCode  smithy.APIError
+		azure    *azcore.ResponseError
+		google   *googleapi.Error
+		isGoogle = errors.As(err, &google)
+	)
+	switch {
+	case errors.As(err, &azure):
+		return answer{azure.StatusCode, azure.ErrorCode}
+	case isGoogle && len(google.Errors) > 0:
+		return answer{google.Code, google.Errors[0].Reason}
+	case isGoogle:
+		return answer{status: google.Code}
+	case errors.Is(err, storage.ErrBucketNotExist):
+		return answer{http.StatusNotFound, "NoSuchBucket"}
+	case errors.Is(err, storage.ErrObjectNotExist):
+		return answer{status: http.StatusNotFound}
+	}
+	if errors.As(err, &aws) && aws.Response != nil {
+		a.status = aws.HTTPStatusCode()
+	}
+	if errors.As(err, &awsCode) {
+		a.code = awsCode.ErrorCode()
+	}
+	return a
+}
+
+// kinds are the answers that mean the same whoever gives them.
+func (a answer) kind() error {
+	switch a.code {
+	case "NoSuchBucket", "ContainerNotFound", "ResourceNotFound", "ContainerBeingDeleted":
+		return errNoBucket
+	case "ExpiredToken", "InvalidToken", "AuthorizationHeaderMalformed", "InvalidAccessKeyId", "AuthorizationQueryParametersError":
+		return remote.ErrForbidden
+	case "EntityTooLarge", "QuotaExceeded", "quotaExceeded", "XMinioStorageFull", "InsufficientStorage":
+		return remote.ErrFull
+	case "BlobAlreadyExists":
+		return remote.ErrExists
+	case "NoSuchUpload": // which is not about an object
+		return nil
+	}
+	switch a.status {
+	case http.StatusNotFound:
+		return artifacts.ErrNotFound
+	case http.StatusPreconditionFailed:
+		return remote.ErrExists
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return remote.ErrForbidden
+	case http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage:
+		return remote.ErrFull
+	}
+	return nil
+}
+
+// explain makes an error of an SDK one that may be shown, and that says what the
+// interface of drivers promises. doing is what it happened at.
+func (d *driver) explain(ctx context.Context, doing string, err error) error {
+	if ended := ctx.Err(); ended != nil {
+		return fmt.Errorf("%s: %w", doing, ended)
+	}
+	said := answerOf(err)
+	kind := said.kind()
+	var refused *oauth2.RetrieveError
+	var final interface{ NonRetriable() } // of azidentity: asking again does not help
+	switch {
+	case errors.Is(err, errNoBucket) || kind == errNoBucket:
+		text := fmt.Sprintf("there is no %s %s, or not for these credentials", providers()[d.address.scheme].bucket, d.address.bucket)
+		return &failure{text, remote.ErrForbidden}
+	case errors.Is(err, errNoCredentials), errors.As(err, &refused), errors.As(err, &final):
+		return &failure{doing + ": " + d.redact(text(err)), remote.ErrForbidden}
+	case said.status == http.StatusMovedPermanently:
+		return &failure{fmt.Sprintf("%s: the bucket %s is in another region: name it by ?region=", doing, d.address.bucket), remote.ErrForbidden}
+	case kind == artifacts.ErrNotFound, kind == remote.ErrExists:
+		return fmt.Errorf("%s: %w", doing, kind)
+	case kind != nil:
+		return fmt.Errorf("%s: %w (%s)", doing, kind, d.redact(said.String()))
+	case said.status != 0:
+		return &failure{fmt.Sprintf("%s: the server answered %s", doing, d.redact(said.String())), nil}
+	}
+	return &failure{doing + ": " + d.redact(text(err)), nil}
+}
+
+// text is an error on one line, and without the URL that was asked.
+func text(err error) string {
+	var asked *url.Error
+	if errors.As(err, &asked) {
+		err = asked.Err
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
+}
+
+const mostText = 400 // bytes of an error of others
+
+var (
+	queries     = regexp.MustCompile(`(://[^\s"'?]*)\?[^\s"']*`)
+	users       = regexp.MustCompile(`://[^\s"'/@]*@`)
+	assignments = regexp.MustCompile(`(?i)\b(sig|[a-z_-]*signature|[a-z_-]*key|[a-z_-]*secret|[a-z_-]*token|[a-z_-]*credential|password|assertion)(=|":\s*")[^\s&;,"'}]+`)
+	bearers     = regexp.MustCompile(`(?i)\b(bearer|basic|sharedkey)\s+\S+`)
+)
+
+// redact takes out of a text what is a credential or looks like one.
+func (d *driver) redact(text string) string {
+	secrets := slices.DeleteFunc(d.service.secrets(), func(s string) bool { return len(s) < 4 })
+	for _, secret := range secrets {
+		text = strings.ReplaceAll(text, secret, "***")
+		text = strings.ReplaceAll(text, url.QueryEscape(secret), "***")
+	}
+	text = queries.ReplaceAllString(text, "$1?***")
+	text = users.ReplaceAllString(text, "://***@")
+	text = assignments.ReplaceAllString(text, "$1$2***")
+	text = bearers.ReplaceAllString(text, "$1 ***")
+	if len(text) > mostText {
+		text = strings.ToValidUTF8(text[:mostText], "") + "…"
+	}
+	return text
+}
