@@ -66,33 +66,85 @@ func Lookup(ctx context.Context, s Store, k Key) (Manifest, error) {
 // outputs: what explains a key, or says what to fetch from a remote. Errors
 // are as those of Lookup.
 func LookupManifest(ctx context.Context, s Store, k Key) (Manifest, error) {
-	encoded, err := s.GetAction(ctx, k)
+	r, err := record(ctx, s, k)
+	return r.Manifest, err
+}
+
+// A Record is what a store has recorded under a key: all of a result but the
+// bytes of its outputs, in the form in which another store takes it over.
+type Record struct {
+	Action    []byte       // as it was published
+	Files     []OutputFile // that the action names: the manifest, its signature if any, each output
+	Manifest  Manifest
+	Encoded   []byte // the manifest's bytes
+	Signature []byte // of the manifest, whoever made it; nil where the action names none
+}
+
+// maxSignature is the most bytes that are believed of a signature.
+const maxSignature = 64 << 10
+
+// LookupRecord is LookupManifest for whoever passes a result on. A signature
+// that the action names has to be there; nobody has looked who made it.
+func LookupRecord(ctx context.Context, s Store, k Key) (Record, error) {
+	r, err := record(ctx, s, k)
+	if err != nil {
+		return Record{}, err
+	}
+	file, ok := (ActionResult{OutputFiles: r.Files}).File(SignaturePath)
+	if !ok {
+		return r, nil
+	}
+	if r.Signature, err = readAll(ctx, s, file.Digest, file.Bytes, maxSignature); err != nil {
+		return Record{}, missed(ctx, k, err, "the manifest's signature %s", state(err))
+	}
+	return r, nil
+}
+
+// record is a Record without its signature.
+func record(ctx context.Context, s Store, k Key) (r Record, err error) {
+	r.Action, err = s.GetAction(ctx, k)
 	if errors.Is(err, ErrNotFound) {
-		return Manifest{}, missed(ctx, k, nil, "no result recorded")
+		return Record{}, missed(ctx, k, nil, "no result recorded")
 	}
 	if err != nil {
-		return Manifest{}, missed(ctx, k, err, "the recorded result cannot be read")
+		return Record{}, missed(ctx, k, err, "the recorded result cannot be read")
 	}
-	action, err := DecodeActionResult(encoded)
+	action, err := DecodeActionResult(r.Action)
 	if err != nil {
-		return Manifest{}, missed(ctx, k, err, "the recorded result is corrupt")
+		return Record{}, missed(ctx, k, wrong(err), "the recorded result is corrupt")
 	}
+	r.Files = action.OutputFiles
 	file, ok := action.File(ManifestPath)
 	if !ok || action.ExitCode != 0 {
-		return Manifest{}, missed(ctx, k, nil, "the recorded result is not one of prismflow")
+		return Record{}, missed(ctx, k, ErrCorrupt, "the recorded result is not one of prismflow")
 	}
-	m, err := readManifest(ctx, s, file)
+	if r.Encoded, err = readAll(ctx, s, file.Digest, file.Bytes, maxManifest); err == nil {
+		r.Manifest, err = decodeStored(r.Encoded)
+	}
 	if err != nil {
-		return Manifest{}, missed(ctx, k, err, "the manifest %s", state(err))
+		return Record{}, missed(ctx, k, err, "the manifest %s", state(err))
 	}
-	if m.Key != k {
-		return Manifest{}, missed(ctx, k, nil, "the manifest is that of %s", m.Key.Short())
+	if r.Manifest.Key != k {
+		return Record{}, missed(ctx, k, ErrCorrupt, "the manifest is that of %s", r.Manifest.Key.Short())
 	}
-	if !m.agrees(action) {
-		return Manifest{}, missed(ctx, k, nil, "the recorded result is incomplete: it does not name the outputs of its manifest")
+	if !r.Manifest.agrees(action) {
+		return Record{}, missed(ctx, k, ErrCorrupt, "the recorded result is incomplete: it does not name the outputs of its manifest")
+	}
+	return r, nil
+}
+
+// decodeStored is DecodeManifest for bytes that a store named, which cannot be
+// had in a better state from there.
+func decodeStored(encoded []byte) (Manifest, error) {
+	m, err := DecodeManifest(encoded)
+	if err != nil {
+		return Manifest{}, wrong(err)
 	}
 	return m, nil
 }
+
+// wrong says that what was read is what the store has, and is of no use.
+func wrong(err error) error { return fmt.Errorf("%w: %w", ErrCorrupt, err) }
 
 // agrees says whether the action names each output of the manifest.
 func (m Manifest) agrees(a ActionResult) bool {
@@ -110,7 +162,7 @@ func readManifest(ctx context.Context, s Store, f OutputFile) (Manifest, error) 
 	if err != nil {
 		return Manifest{}, err
 	}
-	return DecodeManifest(encoded)
+	return decodeStored(encoded)
 }
 
 // state names what err says of a part of a result.
