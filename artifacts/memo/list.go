@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
@@ -40,12 +39,7 @@ func list(ctx context.Context, store Store, key artifacts.Key) ([]segment, error
 	if err != nil {
 		return nil, err
 	}
-	var segments []segment
-	for _, name := range slices.Sorted(maps.Keys(manifest.Outputs)) {
-		output := manifest.Outputs[name]
-		segments = append(segments, segment{output.Digest, output.Bytes, output.Rows})
-	}
-	return segments, nil
+	return segmentsOf(manifest), nil
 }
 
 // openSegment opens a segment whose bytes were verified.
@@ -73,14 +67,17 @@ func openSegment(ctx context.Context, store Store, s segment) (*os.File, error) 
 func (m *Memo) publish(ctx context.Context, segments []segment) error {
 	manifest := artifacts.Manifest{
 		Format: artifacts.ManifestFormat, Key: m.key, Request: m.scope,
-		Outputs: map[string]artifacts.Output{}, Provenance: m.opts.Provenance,
+		Provenance: m.opts.Provenance,
 	}
-	for i, s := range segments {
-		name := fmt.Sprintf("segment_%06d", i) // sorts as i does
-		manifest.Outputs[name] = artifacts.Output{Digest: s.digest, Bytes: s.bytes, Rows: s.rows}
+	var outputs []artifacts.Output
+	for _, s := range segments {
+		outputs = append(outputs, artifacts.Output{Digest: s.digest, Bytes: s.bytes, Rows: s.rows})
 	}
-	return artifacts.Replace(ctx, m.store, manifest)
+	return artifacts.Replace(ctx, m.store, Relist(manifest, outputs))
 }
+
+// segmentName is the output of a list that is the i-th segment; it sorts as i does.
+func segmentName(i int) string { return fmt.Sprintf("segment_%06d", i) }
 
 // patience is how long Close waits for others who seal rows of the same scope.
 const patience = time.Minute
@@ -181,7 +178,7 @@ func Mend(ctx context.Context, store Store, key artifacts.Key) (mended bool, err
 	if errors.As(err, &miss) {
 		return false, nil
 	}
-	if err != nil || !strings.HasPrefix(manifest.Request.Kind, listKind) {
+	if err != nil || !IsList(manifest.Request) {
 		return false, err
 	}
 	maps.DeleteFunc(manifest.Outputs, func(_ string, s artifacts.Output) bool {

@@ -2,6 +2,9 @@ package tiered
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
@@ -32,9 +35,18 @@ type Options struct {
 	// believed; signature is empty for one that is not signed. nil believes all.
 	Trusted func(manifest artifacts.Digest, signature []byte) (signer string, err error)
 
+	// Sign signs a manifest that is sent and that nobody has signed; nil signs
+	// none. Set it together with Trusted: what was fetched unsigned would else be
+	// signed like what was computed here.
+	Sign func(manifest artifacts.Digest) (signature []byte, err error)
+
 	// Warn hears, for people, what went wrong with a remote, each cause once.
 	// nil: nobody hears.
 	Warn func(message string)
+
+	// Recheck asks remotes also for what they are remembered to have, as `cache
+	// push` does.
+	Recheck bool
 
 	// Now is the clock. nil means time.Now.
 	Now func() time.Time
@@ -42,10 +54,27 @@ type Options struct {
 
 // A Cache is a local store and the remotes behind it. New makes one; Finish ends
 // it. Its methods may be called by several goroutines at once.
+//
+// A goroutine that takes both takes the turn at a key, or a lock of the local
+// store, before the mutex of the cache or of one remote.
 type Cache struct {
 	local   *disk.Store
-	remotes []Remote
+	remotes []*member
 	opts    Options
+	turns   turns // Fetch and FetchRows, by key
+
+	// Uploads end with Finish and not with the call that asked for them.
+	uploads context.Context
+	stop    context.CancelFunc
+
+	mu       sync.Mutex // guards what follows
+	warn     func(message string)
+	sighted  map[artifacts.Key]*sighting // what Find saw and nobody has fetched
+	fetched  map[artifacts.Key]string    // which remote a result of this process is from
+	report   Report
+	sent     transfer
+	progress Progress // of Finish
+	tidied   bool     // old downloads were removed
 }
 
 // A Progress hears how far a transfer is; total is 0 when it is not known. It may be nil.
@@ -54,32 +83,38 @@ type Progress func(done, total int64)
 // New is the cache of a local store and remotes, which are asked in this order
 // and are then the cache's to close. The local store stays the caller's.
 func New(local *disk.Store, remotes []Remote, opts Options) (*Cache, error) {
-	return &Cache{local, remotes, opts}, nil
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	c := &Cache{local: local, opts: opts, warn: opts.Warn, sighted: map[artifacts.Key]*sighting{}, fetched: map[artifacts.Key]string{}}
+	c.uploads, c.stop = context.WithCancel(context.Background())
+	var wrong []error
+	for _, r := range remotes {
+		switch r.Upload {
+		case "":
+			r.Upload = Always
+		case Always, OnSuccess, Never:
+		default:
+			wrong = append(wrong, fmt.Errorf("remote %s: upload is %q, must be %s, %s or %s", r.Store, r.Upload, Always, OnSuccess, Never))
+		}
+		c.remotes = append(c.remotes, newMember(c, r))
+	}
+	return c, errors.Join(wrong...)
 }
 
-// Find says which remote has a result that would be believed, and its manifest,
-// without fetching its outputs. The error is a *artifacts.Miss where none has.
-func (c *Cache) Find(ctx context.Context, key artifacts.Key) (m artifacts.Manifest, from string, err error) {
-	return artifacts.Manifest{}, "", &artifacts.Miss{Key: key, Reason: "no result recorded"}
+// Listen makes warn hear what goes wrong from now on, in place of Options.Warn.
+func (c *Cache) Listen(warn func(message string)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.warn = warn
 }
-
-// Fetch brings a result into the local store from the first remote that has it,
-// and says which that was. Every byte of it was verified then. The error is a
-// *artifacts.Miss where none has it, or one that lies or breaks off was the last.
-func (c *Cache) Fetch(ctx context.Context, key artifacts.Key, progress Progress) (m artifacts.Manifest, from string, err error) {
-	return c.Find(ctx, key)
-}
-
-// FetchRows adds the segments that remotes have of a row memo (see package memo;
-// key is that of the list) to the local list.
-func (c *Cache) FetchRows(ctx context.Context, key artifacts.Key) error { return ctx.Err() }
-
-// Share sends a result of the local store to the remotes, after it the row memos
-// behind it, when their policy says so. It returns at once.
-func (c *Cache) Share(key artifacts.Key) {}
 
 // Pending is how many bytes are known to be still on their way to remotes.
-func (c *Cache) Pending() int64 { return 0 }
+func (c *Cache) Pending() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sent.total - c.sent.done
+}
 
 // A Report says what moved.
 type Report struct {
@@ -90,7 +125,46 @@ type Report struct {
 
 // Finish sends what waited for the end of the run, waits for all that is on its
 // way as long as ctx lasts, and closes the remotes. progress hears of the bytes
-// that are sent.
+// that are sent. What could not be sent is left for the next run.
 func (c *Cache) Finish(ctx context.Context, succeeded bool, progress Progress) Report {
-	return Report{}
+	c.mu.Lock()
+	c.progress = progress
+	c.mu.Unlock()
+	defer context.AfterFunc(ctx, c.stop)()
+	for _, r := range c.remotes {
+		r.endOfRun(succeeded)
+	}
+	for _, r := range c.remotes {
+		r.senders.Wait()
+	}
+	c.stop()
+	for _, r := range c.remotes {
+		if err := r.Store.Close(); err != nil {
+			r.complain("closing", "closing it: %v", err)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.report
+}
+
+// A transfer sums up what is sent.
+type transfer struct{ done, total int64 }
+
+// moved adds to what is sent, or known to be sent.
+func (c *Cache) moved(done, total int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent.done += done
+	c.sent.total += total
+	if c.progress != nil {
+		c.progress(c.sent.done, c.sent.total)
+	}
+}
+
+// count changes the report.
+func (c *Cache) count(change func(*Report)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(&c.report)
 }

@@ -1,0 +1,314 @@
+package tiered
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/memo"
+)
+
+// A row memo is shared as its list and the segments in it, so that a request
+// moves many rows. Locally segments are merged, and the list changes; which rows
+// are in it does not. So it is remembered which segments the list has taken in
+// (state/rows/<key>): they are not fetched again, and a list that is sent takes
+// their place.
+
+// FetchRows adds the segments that remotes have of a row memo (see package memo;
+// key is that of the list) to the local list. The caller holds a lease. The
+// error is the context's or the local store's: what remotes lack is not known,
+// which costs its computation.
+func (c *Cache) FetchRows(ctx context.Context, key artifacts.Key) error {
+	done, err := c.turns.take(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer done()
+	for _, r := range c.remotes {
+		if err := r.fetchRows(ctx, key); err != nil {
+			return fmt.Errorf("fetching the row memo %s: %w", key.Short(), err)
+		}
+	}
+	return nil
+}
+
+func (r *member) fetchRows(ctx context.Context, key artifacts.Key) error {
+	if !r.answers() {
+		return nil
+	}
+	theirs, err := r.list(ctx, key)
+	if err != nil {
+		return ctx.Err()
+	}
+	taken, err := r.cache.taken(ctx, key)
+	if err != nil {
+		return err
+	}
+	if taken.all(theirs) {
+		return nil
+	}
+	s, err := r.sight(ctx, key)
+	if err != nil {
+		return ctx.Err()
+	}
+	if !memo.IsList(s.Manifest.Request) {
+		r.complainOfWrong(fmt.Sprintf("the list of rows %s", key), artifacts.ErrCorrupt)
+		return nil
+	}
+	lease, err := r.cache.keep(ctx, key, theirs)
+	if err != nil {
+		return err
+	}
+	defer lease.Close()
+	return r.takeIn(ctx, key, s.Manifest, taken)
+}
+
+// list are the segments that the remote lists, with one request. A remote that
+// has no usable list has none.
+func (r *member) list(ctx context.Context, key artifacts.Key) ([]artifacts.OutputFile, error) {
+	encoded, err := r.Store.GetAction(ctx, key)
+	if errors.Is(err, artifacts.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		r.failedRead(fmt.Sprintf("the list of rows %s", key), err)
+		return nil, err
+	}
+	return segments(encoded), nil
+}
+
+// segments are those that the action of a list names.
+func segments(encoded []byte) []artifacts.OutputFile {
+	action, err := artifacts.DecodeActionResult(encoded)
+	if err != nil {
+		return nil
+	}
+	return outputs(action.OutputFiles)
+}
+
+// takeIn fetches the segments that are not taken in and adds them to the local
+// list. One that does not come is left out; the next run asks for it again.
+func (r *member) takeIn(ctx context.Context, key artifacts.Key, list artifacts.Manifest, taken *taken) error {
+	var came []artifacts.Output
+	for _, s := range memo.Segments(list) {
+		if taken.has(s.Digest) {
+			continue
+		}
+		file := artifacts.OutputFile{Path: "a segment", Digest: s.Digest, Bytes: s.Bytes}
+		err := r.bringAll(ctx, key, []artifacts.OutputFile{file}, &meter{})
+		if err != nil && !isMiss(err) {
+			return err
+		}
+		if err == nil {
+			came = append(came, s)
+		}
+	}
+	if len(came) == 0 {
+		return nil
+	}
+	if err := memo.Merge(ctx, r.cache.local, memo.Relist(list, came)); err != nil {
+		return err
+	}
+	taken.add(came...)
+	return nil
+}
+
+// ShareRows sends a row memo of the local store to the remotes, as Share sends a
+// result.
+func (c *Cache) ShareRows(key artifacts.Key) {
+	action, err := c.local.GetAction(context.Background(), key)
+	if err != nil {
+		return
+	}
+	for _, r := range c.remotes {
+		r.offer(job{key: key, rows: true}, action)
+	}
+}
+
+// listTries is how often a list is read and replaced when others do the same.
+const listTries = 4
+
+// sendRows makes the remote's list name what the local one does, beside what
+// others have added meanwhile. There is no way to replace a list only if it is
+// the one that was read, so it is looked at again afterwards; what is lost in
+// spite of that comes with the next time that its owner shares.
+func (r *member) sendRows(ctx context.Context, key artifacts.Key, entry *outboxEntry, sent *sending) error {
+	mine, err := artifacts.LookupRecord(ctx, r.cache.local, key)
+	if isMiss(err) {
+		return errGone
+	}
+	if err != nil {
+		return err
+	}
+	taken, err := r.cache.taken(ctx, key)
+	if err != nil {
+		return err
+	}
+	taken.add(memo.Segments(mine.Manifest)...)
+	var written []byte
+	for range listTries {
+		action, err := r.Store.GetAction(ctx, key)
+		if err != nil && !isBroken(err) {
+			return err
+		}
+		if written != nil && bytes.Equal(action, written) {
+			break
+		}
+		union, missing, same, err := r.union(ctx, key, mine.Manifest, segments(action), taken, entry.wrong)
+		if err != nil {
+			return err
+		}
+		if same && !entry.broken {
+			break
+		}
+		record, err := r.cache.pack(union)
+		if err != nil {
+			return err
+		}
+		if err := r.sendBlobs(ctx, missing, entry.wrong, sent); err != nil {
+			return err
+		}
+		if err := r.sendNames(ctx, key, record, entry.wrong, true, sent); err != nil {
+			return err
+		}
+		written = record.Action
+	}
+	r.known.add(key, mine.Action)
+	r.healed(key)
+	return nil
+}
+
+// union is the list that is to be at the remote: what it has and we have not
+// taken in, and behind that what we have. missing are the segments of ours that
+// the remote does not list.
+func (r *member) union(ctx context.Context, key artifacts.Key, mine artifacts.Manifest, theirs []artifacts.OutputFile, taken *taken, wrong map[artifacts.Digest]bool) (union artifacts.Manifest, missing map[artifacts.Digest]int64, same bool, err error) {
+	ours := memo.Segments(mine)
+	missing = map[artifacts.Digest]int64{}
+	for _, s := range ours {
+		missing[s.Digest] = s.Bytes
+	}
+	others, same := false, len(theirs) == len(ours)
+	for _, f := range theirs {
+		_, listed := missing[f.Digest]
+		same = same && listed
+		others = others || !taken.has(f.Digest) && !wrong[f.Digest]
+		if !wrong[f.Digest] {
+			delete(missing, f.Digest)
+		}
+	}
+	if !others {
+		return mine, missing, same, nil
+	}
+	standing, err := artifacts.LookupRecord(ctx, r.Store, key)
+	if isBroken(err) || err == nil && r.believed(key, standing) != nil {
+		return mine, missing, false, nil
+	}
+	if err != nil {
+		return mine, missing, false, err
+	}
+	var all []artifacts.Output
+	for _, s := range memo.Segments(standing.Manifest) {
+		if !taken.has(s.Digest) && !wrong[s.Digest] {
+			all = append(all, s)
+		}
+	}
+	union = memo.Relist(mine, append(all, ours...))
+	return union, missing, len(union.Outputs) == len(theirs) && len(missing) == 0, nil
+}
+
+// pack is the record of a manifest that is made here, signed if that is wanted.
+func (c *Cache) pack(manifest artifacts.Manifest) (artifacts.Record, error) {
+	encoded, err := manifest.Encode()
+	if err != nil {
+		return artifacts.Record{}, err
+	}
+	record := artifacts.Record{Manifest: manifest, Encoded: encoded}
+	record.Files = []artifacts.OutputFile{{Path: artifacts.ManifestPath, Digest: artifacts.DigestOf(encoded), Bytes: int64(len(encoded))}}
+	for i, s := range memo.Segments(manifest) {
+		record.Files = append(record.Files, artifacts.OutputFile{Path: fmt.Sprintf("segment_%06d", i), Digest: s.Digest, Bytes: s.Bytes})
+	}
+	record.Action = artifacts.ActionResult{OutputFiles: record.Files}.Encode()
+	return c.signed(record)
+}
+
+// taken are the segments whose rows the local list has.
+type taken struct {
+	path     string
+	segments map[artifacts.Digest]bool
+	noted    map[artifacts.Digest]bool // those of them that the file has
+}
+
+// mostTaken is how many lines of a file of these are read, the last ones.
+const mostTaken = 10_000
+
+// taken reads what the local list has taken in. Without a local list, which gc
+// may have removed, that is nothing.
+func (c *Cache) taken(ctx context.Context, key artifacts.Key) (*taken, error) {
+	t := &taken{path: filepath.Join(c.local.StateDir(), "rows", string(key)), segments: map[artifacts.Digest]bool{}, noted: map[artifacts.Digest]bool{}}
+	encoded, err := c.local.GetAction(ctx, key)
+	if errors.Is(err, artifacts.ErrNotFound) {
+		_ = os.Remove(t.path)
+		return t, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range segments(encoded) {
+		t.segments[f.Digest] = true
+	}
+	f, err := os.Open(t.path)
+	if err != nil {
+		return t, nil // what cannot be read is fetched again
+	}
+	defer f.Close()
+	var digests []artifacts.Digest
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if d, err := artifacts.ParseDigest(lines.Text()); err == nil {
+			digests = append(digests, d)
+		}
+	}
+	for _, d := range digests[max(0, len(digests)-mostTaken):] {
+		t.segments[d], t.noted[d] = true, true
+	}
+	return t, nil
+}
+
+func (t *taken) has(d artifacts.Digest) bool { return t.segments[d] }
+
+func (t *taken) all(files []artifacts.OutputFile) bool {
+	for _, f := range files {
+		if !t.has(f.Digest) {
+			return false
+		}
+	}
+	return true
+}
+
+// add remembers segments.
+func (t *taken) add(segments ...artifacts.Output) {
+	var lines strings.Builder
+	for _, s := range segments {
+		if !t.noted[s.Digest] {
+			lines.WriteString(string(s.Digest) + "\n")
+		}
+		t.segments[s.Digest], t.noted[s.Digest] = true, true
+	}
+	if lines.Len() == 0 {
+		return
+	}
+	if err := os.MkdirAll(filepath.Dir(t.path), 0o777); err != nil {
+		return // what is not remembered is fetched again
+	}
+	f, err := os.OpenFile(t.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	_, _ = f.WriteString(lines.String())
+}
