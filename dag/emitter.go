@@ -72,7 +72,7 @@ func (e *Emitter) Emit(event Event) {
 		return
 	}
 	e.complete(&event)
-	if event.Type != StageProgress {
+	if event.Type != StageProgress && event.Type != Sharing {
 		e.release(event.Stage)
 		e.queue = append(e.queue, event)
 	} else if _, recent := e.progress[event.Stage]; recent {

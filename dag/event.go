@@ -32,6 +32,7 @@ const (
 	StageRetry    = "stage_retry"    // attempt Attempt failed with Error, another follows
 	StageFinished = "stage_finished" // State, Reason, Seconds, Error, CausedBy, Detail
 	RunFinished   = "run_finished"   // Done of Total have a result, Fields counts the states
+	Sharing       = "sharing"        // Done of Total Units of results have gone to others; after RunFinished, outside of any node
 	Note          = "note"           // Level, Message: something to know that ends nothing
 )
 

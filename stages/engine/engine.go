@@ -22,11 +22,12 @@ type Config struct {
 	Out      string // directory for the files that people look at: <Out>/<stage>/<output>.arrow; empty for none
 
 	Store     *disk.Store
+	Remotes   Remotes // behind the store; nil for none. A run ends them
 	Torch     gotorch.Options
 	LookupEnv func(string) (string, bool)
 	Client    *http.Client // for sources that are URLs; it needs no Timeout: a server that stalls is given up
 	Refresh   bool         // ask URLs again although they are at hand
-	Offline   bool         // ask no URL
+	Offline   bool         // ask no URL and no remote
 
 	User, Host string
 	Params     map[string]any    // of the pipeline, for the record of a run; without credentials

@@ -34,6 +34,14 @@ func (m *memos) Open(ctx context.Context, scope artifacts.Request) (stages.Memo,
 		return opened, nil
 	}
 	config := m.task.run.engine.config
+	if remotes := config.remotes(); remotes != nil {
+		if err := remotes.FetchRows(ctx, key); err != nil {
+			if ctx.Err() != nil {
+				return nil, err
+			}
+			m.task.note(fmt.Sprintf("stage %s: what others know of its rows is not used: %v", m.task.spec.Name, err))
+		}
+	}
 	opened, err := memo.Open(ctx, config.Store, scope, memo.Options{
 		Provenance: artifacts.Provenance{
 			Pipeline: config.Pipeline, Stage: m.task.spec.Name, Run: m.task.run.id,
@@ -65,9 +73,12 @@ func (m *memos) keys() []artifacts.Key {
 func (m *memos) seal() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, opened := range m.open {
+	for key, opened := range m.open {
 		if err := opened.Close(context.Background()); err != nil {
 			m.task.note(fmt.Sprintf("stage %s: its rows are known to this machine alone for now: %v", m.task.spec.Name, err))
+		}
+		if remotes := m.task.run.engine.config.remotes(); remotes != nil {
+			remotes.ShareRows(key)
 		}
 	}
 }

@@ -15,6 +15,7 @@ type Report struct {
 	Run      string        `json:"run"`
 	OK       bool          `json:"ok"` // every stage has a result
 	Stages   []StageReport `json:"stages"`
+	Shared   *SharedReport `json:"shared,omitempty"` // of a run with remotes
 
 	// Verified are the results that were computed again to compare (see
 	// RunOptions.Verify), those first that could not be.
@@ -33,6 +34,14 @@ type StageReport struct {
 	Report   []artifacts.Count       `json:"report,omitempty"`
 	CausedBy string                  `json:"caused_by,omitempty"`
 	Error    string                  `json:"error,omitempty"`
+	Origin
+}
+
+// An Origin says what it spared that a result was at hand.
+type Origin struct {
+	From         string  `json:"from,omitempty"`          // the remote that a downloaded or remote result is from
+	FetchedBytes int64   `json:"fetched_bytes,omitempty"` // that were downloaded
+	SavedSeconds float64 `json:"saved_seconds,omitempty"` // that it took whoever computed a cached or downloaded result
 }
 
 // An OutputReport is one output of a stage. Path is absolute.
@@ -46,6 +55,7 @@ type OutputReport struct {
 // States that only `status` knows.
 const (
 	StateFresh        = "fresh"         // the result is in the cache
+	StateRemote       = "remote"        // a remote has the result
 	StateStale        = "stale"         // the stage would run
 	StateUnknown      = "unknown"       // behind a stale stage
 	StateMissingInput = "missing-input" // a file that it reads is not there
@@ -57,6 +67,7 @@ type StageDetail struct {
 	Key     artifacts.Key           `json:"key,omitempty"`
 	Outputs map[string]OutputReport `json:"outputs,omitempty"`
 	Report  []artifacts.Count       `json:"report,omitempty"`
+	Origin
 }
 
 func stageReport(r dag.Result) StageReport {
@@ -68,7 +79,7 @@ func stageReport(r dag.Result) StageReport {
 		s.Error = r.Err.Error()
 	}
 	if detail, ok := r.Detail.(StageDetail); ok {
-		s.Key, s.Outputs, s.Report = detail.Key, detail.Outputs, detail.Report
+		s.Key, s.Outputs, s.Report, s.Origin = detail.Key, detail.Outputs, detail.Report, detail.Origin
 	}
 	return s
 }

@@ -55,6 +55,7 @@ func (e *Engine) Run(ctx context.Context, options RunOptions) (Report, error) {
 		return Report{}, err
 	}
 	report, err := r.schedule(ctx, specs, forced, options)
+	report.Shared = r.share(ctx, err == nil)
 	err = errors.Join(err, r.finish(report))
 	r.close() // and with it the last event is delivered
 	return report, err
@@ -117,6 +118,9 @@ func (r *run) openRecord(listener dag.Listener) (err error) {
 	config := r.engine.config
 	r.emitter = dag.NewEmitter(dag.Multi(write, listener), dag.EmitterOptions{Clock: config.Clock, Run: r.id, Pipeline: config.Pipeline})
 	r.sources = r.engine.resolver(false)
+	if remotes := config.remotes(); remotes != nil {
+		remotes.Listen(r.warn)
+	}
 	if err := r.write(Record{Report: Report{Format: ReportFormat, Pipeline: config.Pipeline, Run: r.id}, Unended: true}); err != nil {
 		r.emitter.Close()
 		r.events.Close()

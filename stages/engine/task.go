@@ -23,6 +23,7 @@ type task struct {
 	key     artifacts.Key
 	unlock  func()              // the turn at the key, held until the stage has ended
 	stands  *artifacts.Manifest // the result that this task is to replace, if it is entered again
+	got     fetched             // where the result is from, if others made it
 }
 
 // Reuse makes the key and looks it up. On a miss it waits until nobody else,
@@ -44,6 +45,11 @@ func (t *task) Reuse(ctx context.Context) (dag.Outcome, bool, error) {
 		return dag.Outcome{}, false, err
 	}
 	standing, missAgain := t.lookup(ctx)
+	if missAgain != nil || t.again(standing) != "" {
+		if outcome, ok, err := t.download(ctx); ok || err != nil {
+			return outcome, ok, err
+		}
+	}
 	if missAgain != nil {
 		miss = cmp.Or(miss, missAgain) // the first says more: what was corrupt is absent by now
 		return dag.Outcome{Reason: t.run.engine.missReason(ctx, t.spec.Name, t.key, t.request, miss)}, false, nil
@@ -54,6 +60,19 @@ func (t *task) Reuse(ctx context.Context) (dag.Outcome, bool, error) {
 	}
 	t.Release()
 	return t.reused(ctx, standing, "computed by another run meanwhile")
+}
+
+// download has the result from others, in place of none or an incomplete one.
+func (t *task) download(ctx context.Context) (dag.Outcome, bool, error) {
+	manifest, got, err := t.fetch(ctx)
+	if got.from == "" || err != nil {
+		return dag.Outcome{}, false, err
+	}
+	t.got = got
+	t.Release()
+	outcome, ok, err := t.reused(ctx, manifest, computedBy(manifest, got.from))
+	outcome.State = dag.Downloaded
+	return outcome, ok, err
 }
 
 // identify makes the key of what the stage reads.
@@ -138,6 +157,11 @@ func (t *task) reused(ctx context.Context, manifest artifacts.Manifest, reason s
 	}
 	outcome, err := t.settle(ctx, manifest, true)
 	outcome.State, outcome.Reason = dag.Cached, reason
+	if detail, ok := outcome.Detail.(StageDetail); ok {
+		detail.From, detail.FetchedBytes, detail.SavedSeconds = t.got.from, t.got.bytes, manifest.Provenance.Seconds
+		outcome.Detail = detail
+	}
+	t.share()
 	return outcome, true, err
 }
 
@@ -226,6 +250,9 @@ func (t *task) Execute(ctx context.Context, attempt int) (dag.Outcome, error) {
 	}
 	if stands.Incomplete != "" {
 		t.note(fmt.Sprintf("stage %s is incomplete: %s; the next run enters it again", t.spec.Name, stands.Incomplete))
+	}
+	if !t.spec.Options.NoCache {
+		t.share()
 	}
 	return t.settle(ctx, stands, !t.spec.Options.NoCache)
 }
