@@ -9,6 +9,22 @@ import (
 	"strings"
 )
 
+// A Publisher records results in a store, and signs them where it has a Signer.
+type Publisher struct {
+	Store  Store
+	Signer Signer // nil signs nothing
+}
+
+// Publish is Publisher.Publish without a signature.
+func Publish(ctx context.Context, s Store, m Manifest) (Manifest, error) {
+	return Publisher{Store: s}.Publish(ctx, m)
+}
+
+// Replace is Publisher.Replace without a signature.
+func Replace(ctx context.Context, s Store, m Manifest) error {
+	return Publisher{Store: s}.Replace(ctx, m)
+}
+
 // Publish records a result under its key. Its outputs must be in the store
 // already. It returns the manifest that now stands: the first one published
 // stays, so that everyone who computes the same uses the same bytes.
@@ -17,34 +33,33 @@ import (
 // is kept beside it (see Alternatives). One that stands but lacks a part is
 // no result, and is replaced. So is one that is incomplete, by a complete one;
 // an incomplete one is kept neither in place of another nor beside it.
-func Publish(ctx context.Context, s Store, m Manifest) (Manifest, error) {
-	blob, err := store(ctx, s, m)
+func (p Publisher) Publish(ctx context.Context, m Manifest) (Manifest, error) {
+	action, err := p.store(ctx, m)
 	if err != nil {
 		return Manifest{}, err
 	}
-	action := m.action(blob.Digest, blob.Bytes).Encode()
-	if err := s.PutAction(ctx, m.Key, action, false); err != nil {
+	if err := p.Store.PutAction(ctx, m.Key, action.Encode(), false); err != nil {
 		return Manifest{}, fmt.Errorf("publishing result %s: %w", m.Key.Short(), err)
 	}
-	standing, err := lookupPresent(ctx, s, m.Key)
+	standing, err := lookupPresent(ctx, p.Store, m.Key)
 	var miss *Miss
 	switch {
 	case errors.As(err, &miss):
-		if err := s.PutAction(ctx, m.Key, action, true); err != nil {
+		if err := p.Store.PutAction(ctx, m.Key, action.Encode(), true); err != nil {
 			return Manifest{}, fmt.Errorf("publishing result %s in place of an unusable one (%s): %w", m.Key.Short(), miss.Reason, err)
 		}
 		return m, nil
 	case err != nil:
 		return Manifest{}, err
 	case standing.Incomplete != "" && m.Incomplete == "":
-		if err := s.PutAction(ctx, m.Key, action, true); err != nil {
+		if err := p.Store.PutAction(ctx, m.Key, action.Encode(), true); err != nil {
 			return Manifest{}, fmt.Errorf("publishing result %s in place of an incomplete one: %w", m.Key.Short(), err)
 		}
 		return m, nil
 	case standing.sameOutputs(m) || m.Incomplete != "":
 		return standing, nil
 	}
-	if err := keepAlternative(ctx, s, m, blob); err != nil {
+	if err := keepAlternative(ctx, p.Store, m, action); err != nil {
 		return Manifest{}, err
 	}
 	return standing, nil
@@ -52,33 +67,49 @@ func Publish(ctx context.Context, s Store, m Manifest) (Manifest, error) {
 
 // Replace records a result under its key in place of any that stands: for one
 // that is known to be better, such as a complete one after an incomplete one.
-func Replace(ctx context.Context, s Store, m Manifest) error {
-	blob, err := store(ctx, s, m)
+func (p Publisher) Replace(ctx context.Context, m Manifest) error {
+	action, err := p.store(ctx, m)
 	if err != nil {
 		return err
 	}
-	if err := s.PutAction(ctx, m.Key, m.action(blob.Digest, blob.Bytes).Encode(), true); err != nil {
+	if err := p.Store.PutAction(ctx, m.Key, action.Encode(), true); err != nil {
 		return fmt.Errorf("replacing result %s: %w", m.Key.Short(), err)
 	}
 	return nil
 }
 
-// store puts the manifest's blob, once all that it names is there.
-func store(ctx context.Context, s Store, m Manifest) (OutputFile, error) {
+// store puts the manifest's blob and its signature, once all that the manifest
+// names is there, and returns what is to be published.
+func (p Publisher) store(ctx context.Context, m Manifest) (ActionResult, error) {
 	encoded, err := m.Encode()
 	if err != nil {
-		return OutputFile{}, err
+		return ActionResult{}, err
 	}
 	for name, out := range m.Outputs {
-		if err := present(ctx, s, out); err != nil {
-			return OutputFile{}, fmt.Errorf("publishing result %s: output %s: %w", m.Key.Short(), name, err)
+		if err := present(ctx, p.Store, out); err != nil {
+			return ActionResult{}, fmt.Errorf("publishing result %s: output %s: %w", m.Key.Short(), name, err)
 		}
 	}
-	blob := OutputFile{Path: ManifestPath, Digest: DigestOf(encoded), Bytes: int64(len(encoded))}
-	if err := s.Put(ctx, blob.Digest, blob.Bytes, bytes.NewReader(encoded)); err != nil {
-		return OutputFile{}, fmt.Errorf("storing the manifest of %s: %w", m.Key.Short(), err)
+	manifest, err := putBlob(ctx, p.Store, ManifestPath, encoded)
+	if err != nil {
+		return ActionResult{}, fmt.Errorf("storing the manifest of %s: %w", m.Key.Short(), err)
 	}
-	return blob, nil
+	action := m.action(manifest.Digest, manifest.Bytes)
+	if p.Signer == nil {
+		return action, nil
+	}
+	signature, err := putBlob(ctx, p.Store, SignaturePath, p.Signer.Sign(manifest.Digest))
+	if err != nil {
+		return ActionResult{}, fmt.Errorf("storing the signature of %s: %w", m.Key.Short(), err)
+	}
+	action.OutputFiles = append(action.OutputFiles, signature)
+	return action, nil
+}
+
+// putBlob stores bytes that an action names at path.
+func putBlob(ctx context.Context, s Store, path string, content []byte) (OutputFile, error) {
+	f := OutputFile{Path: path, Digest: DigestOf(content), Bytes: int64(len(content))}
+	return f, s.Put(ctx, f.Digest, f.Bytes, bytes.NewReader(content))
 }
 
 // lookupPresent is Lookup without a verification of the outputs' bytes, which
@@ -146,7 +177,7 @@ func alternatives(ctx context.Context, s Store, k Key) (ActionResult, error) {
 
 // keepAlternative adds m to the alternatives of its key. Of two that are added
 // at the same moment one may be lost: they are for people to compare.
-func keepAlternative(ctx context.Context, s Store, m Manifest, blob OutputFile) error {
+func keepAlternative(ctx context.Context, s Store, m Manifest, its ActionResult) error {
 	known, err := Alternatives(ctx, s, m.Key)
 	if err != nil {
 		return err
@@ -163,8 +194,9 @@ func keepAlternative(ctx context.Context, s Store, m Manifest, blob OutputFile) 
 	if err != nil {
 		return err
 	}
-	for _, f := range m.action(blob.Digest, blob.Bytes).OutputFiles {
-		f.Path = blob.Digest.Short() + "/" + f.Path
+	manifest, _ := its.File(ManifestPath)
+	for _, f := range its.OutputFiles {
+		f.Path = manifest.Digest.Short() + "/" + f.Path
 		action.OutputFiles = append(action.OutputFiles, f)
 	}
 	if err := action.checkPaths(); err != nil {

@@ -73,7 +73,7 @@ func (m *Memo) publish(ctx context.Context, segments []segment) error {
 	for _, s := range segments {
 		outputs = append(outputs, artifacts.Output{Digest: s.digest, Bytes: s.bytes, Rows: s.rows})
 	}
-	return artifacts.Replace(ctx, m.store, Relist(manifest, outputs))
+	return artifacts.Publisher{Store: m.store, Signer: m.opts.Signer}.Replace(ctx, Relist(manifest, outputs))
 }
 
 // segmentName is the output of a list that is the i-th segment; it sorts as i does.

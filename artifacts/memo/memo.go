@@ -17,6 +17,9 @@ type Options struct {
 	// Provenance is recorded with what the memo adds to the store.
 	Provenance artifacts.Provenance
 
+	// Signer signs the list of segments. nil signs nothing.
+	Signer artifacts.Signer
+
 	// Warn hears, for people, what was lost and what could not be kept. It is
 	// called from whichever method notices. nil: nobody hears.
 	Warn func(message string)

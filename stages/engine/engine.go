@@ -29,6 +29,8 @@ type Config struct {
 	Refresh   bool         // ask URLs again although they are at hand
 	Offline   bool         // ask no URL and no remote
 
+	Signer artifacts.Signer // of what is computed here; nil signs nothing
+
 	User, Host string
 	Params     map[string]any    // of the pipeline, for the record of a run; without credentials
 	Versions   map[string]string // of the program, recorded as provenance

@@ -47,8 +47,9 @@ func (m *memos) Open(ctx context.Context, scope artifacts.Request) (stages.Memo,
 			Pipeline: config.Pipeline, Stage: m.task.spec.Name, Run: m.task.run.id,
 			User: config.User, Host: config.Host, Started: config.Clock().UTC(), Versions: config.Versions,
 		},
-		Warn: func(message string) { m.task.note(fmt.Sprintf("stage %s: %s", m.task.spec.Name, message)) },
-		Now:  config.Clock,
+		Signer: config.Signer,
+		Warn:   func(message string) { m.task.note(fmt.Sprintf("stage %s: %s", m.task.spec.Name, message)) },
+		Now:    config.Clock,
 	})
 	if err != nil {
 		return nil, err

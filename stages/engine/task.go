@@ -274,14 +274,14 @@ var ErrStore = errors.New("the cache failed")
 // entering the stage again. That of a stage that is not to be cached stands
 // without being recorded.
 func (t *task) publish(ctx context.Context, manifest artifacts.Manifest) (stands artifacts.Manifest, err error) {
-	store := t.run.engine.config.Store
+	publisher := artifacts.Publisher{Store: t.run.engine.config.Store, Signer: t.run.engine.config.Signer}
 	switch {
 	case t.spec.Options.NoCache:
 		return manifest, nil
 	case t.force || t.stands != nil:
-		stands, err = manifest, artifacts.Replace(ctx, store, manifest)
+		stands, err = manifest, publisher.Replace(ctx, manifest)
 	default:
-		stands, err = artifacts.Publish(ctx, store, manifest)
+		stands, err = publisher.Publish(ctx, manifest)
 	}
 	if err != nil {
 		return manifest, fmt.Errorf("recording the result: %w: %w", ErrStore, err)
