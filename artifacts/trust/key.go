@@ -76,11 +76,14 @@ func (s signature) encode() []byte {
 	return []byte(signatureHeader + "\n" + string(s.key) + "\n" + encoding.EncodeToString(s.bytes) + "\n")
 }
 
+// maxSignature is far more than a signature has, in bytes.
+const maxSignature = 4 << 10
+
 // parseSignature reads a signature that may come from outside. There is one text
 // for each signature.
 func parseSignature(b []byte) (signature, error) {
-	if len(b) > artifacts.MaxSignature {
-		return signature{}, fmt.Errorf("the signature has %d bytes, at most %d are believed", len(b), artifacts.MaxSignature)
+	if len(b) > maxSignature {
+		return signature{}, fmt.Errorf("the signature has %d bytes, at most %d are believed", len(b), maxSignature)
 	}
 	text, ok := strings.CutSuffix(string(b), "\n")
 	lines := strings.Split(text, "\n")

@@ -75,7 +75,7 @@ func TestCheck(t *testing.T) {
 		"base64 of another alphabet": {strings.Replace(good, lines[2], strings.Repeat("-", len(lines[2])-2)+"==", 1), nil},
 		"base64 too short":           {strings.Replace(good, lines[2], lines[2][4:], 1), nil},
 		"spare bits set":             {strings.Replace(good, lines[1], strings.TrimSuffix(lines[1], "=")[:len(lines[1])-2]+"d=", 1), nil},
-		"huge":                       {good + strings.Repeat("x", artifacts.MaxSignature), nil},
+		"huge":                       {good + strings.Repeat("x", maxSignature), nil},
 	} {
 		got, err := set.Check(manifest, []byte(test.signature))
 		if err == nil || got != "" {
@@ -139,11 +139,11 @@ func TestSignedResults(t *testing.T) {
 		return a
 	}
 	check := func(k artifacts.Key) (string, error) {
-		manifest, signature, err := artifacts.Signature(ctx, store, k)
+		r, err := artifacts.LookupRecord(ctx, store, k)
 		if err != nil {
 			return "", err
 		}
-		return set.Check(manifest, signature)
+		return set.Check(artifacts.DigestOf(r.Encoded), r.Signature)
 	}
 
 	one, two := publish(1, "one", ann), publish(2, "two", nil)
@@ -179,7 +179,7 @@ func TestSignedResults(t *testing.T) {
 		}
 	}
 	put(t, store, one.Key, huge)
-	if _, _, err := artifacts.Signature(ctx, store, one.Key); !errors.As(err, &miss) {
+	if _, err := artifacts.LookupRecord(ctx, store, one.Key); !errors.As(err, &miss) {
 		t.Errorf("a huge signature: %v", err)
 	}
 	// An alternative keeps its signature.
