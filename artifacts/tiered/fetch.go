@@ -178,6 +178,7 @@ func (r *member) bringOne(ctx context.Context, key artifacts.Key, f artifacts.Ou
 	if err := r.Store.Download(ctx, f.Digest, f.Bytes, path, progress); err != nil {
 		return r.failedDownload(ctx, key, f, err)
 	}
+	progress(f.Bytes)
 	r.cache.count(func(r *Report) { r.DownloadedBytes += f.Bytes })
 	return local.Adopt(ctx, path, f.Digest)
 }

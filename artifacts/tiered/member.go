@@ -125,11 +125,14 @@ func (r *member) answers() bool {
 	return !r.noReads
 }
 
-// takes says whether the remote may be sent something.
+// wants says whether the remote is to be sent something, in this run or a later one.
+func (r *member) wants() bool { return !r.ReadOnly && r.Upload != Never }
+
+// takes says whether there is use in sending it something now.
 func (r *member) takes() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.noWrites && !r.ReadOnly && r.Upload != Never
+	return !r.noWrites
 }
 
 // breaks remembers that a result there is of no use, and which of its blobs are

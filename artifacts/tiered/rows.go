@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/prismflow/prismflow/artifacts"
@@ -174,7 +176,7 @@ func (r *member) sendRows(ctx context.Context, key artifacts.Key, entry *outboxE
 		if err := r.sendBlobs(ctx, missing, entry.wrong, sent); err != nil {
 			return err
 		}
-		if err := r.sendNames(ctx, key, record, entry.wrong, true, sent); err != nil {
+		if err := r.sendNames(ctx, key, record, true, sent); err != nil {
 			return err
 		}
 		written = record.Action
@@ -229,12 +231,21 @@ func (c *Cache) pack(manifest artifacts.Manifest) (artifacts.Record, error) {
 		return artifacts.Record{}, err
 	}
 	record := artifacts.Record{Manifest: manifest, Encoded: encoded}
-	record.Files = []artifacts.OutputFile{{Path: artifacts.ManifestPath, Digest: artifacts.DigestOf(encoded), Bytes: int64(len(encoded))}}
-	for i, s := range memo.Segments(manifest) {
-		record.Files = append(record.Files, artifacts.OutputFile{Path: fmt.Sprintf("segment_%06d", i), Digest: s.Digest, Bytes: s.Bytes})
+	record.Files = []artifacts.OutputFile{fileOf(artifacts.ManifestPath, encoded)}
+	for _, name := range slices.Sorted(maps.Keys(manifest.Outputs)) {
+		s := manifest.Outputs[name]
+		record.Files = append(record.Files, artifacts.OutputFile{Path: name, Digest: s.Digest, Bytes: s.Bytes})
+	}
+	if c.opts.Signer != nil {
+		record.Signature = c.opts.Signer.Sign(artifacts.DigestOf(encoded))
+		record.Files = append(record.Files, fileOf(artifacts.SignaturePath, record.Signature))
 	}
 	record.Action = artifacts.ActionResult{OutputFiles: record.Files}.Encode()
-	return c.signed(record)
+	return record, nil
+}
+
+func fileOf(path string, content []byte) artifacts.OutputFile {
+	return artifacts.OutputFile{Path: path, Digest: artifacts.DigestOf(content), Bytes: int64(len(content))}
 }
 
 // taken are the segments whose rows the local list has.

@@ -46,7 +46,7 @@ func (c *Cache) Share(key artifacts.Key) {
 
 // offer takes up a job unless the remote is known to have its action.
 func (r *member) offer(j job, action []byte) (taken bool) {
-	if !r.takes() {
+	if !r.wants() {
 		return false
 	}
 	r.takeUp()
@@ -205,21 +205,17 @@ func (r *member) sendResult(ctx context.Context, key artifacts.Key, entry *outbo
 	if err != nil {
 		return err
 	}
-	local := mine.Action
 	send, replace, err := r.compare(ctx, key, mine, entry.broken)
 	if err != nil {
 		return err
 	}
 	if send {
-		if mine, err = r.cache.signed(mine); err != nil {
-			return err
-		}
 		if err := r.sendRecord(ctx, key, mine, entry.wrong, replace, sent); err != nil {
 			return err
 		}
 		r.cache.count(func(r *Report) { r.Uploaded++ })
 	}
-	r.known.add(key, local)
+	r.known.add(key, mine.Action)
 	r.healed(key)
 	return nil
 }
@@ -257,22 +253,6 @@ func isAbsent(err error) bool {
 	return errors.As(err, &miss) && miss.Err == nil
 }
 
-// signed is a record with a signature, if one is to be made and there is none.
-func (c *Cache) signed(record artifacts.Record) (artifacts.Record, error) {
-	if c.opts.Sign == nil || record.Signature != nil {
-		return record, nil
-	}
-	signature, err := c.opts.Sign(artifacts.DigestOf(record.Encoded))
-	if err != nil {
-		return record, fmt.Errorf("signing the result %s: %w", record.Manifest.Key.Short(), err)
-	}
-	record.Signature = signature
-	file := artifacts.OutputFile{Path: artifacts.SignaturePath, Digest: artifacts.DigestOf(signature), Bytes: int64(len(signature))}
-	record.Files = slices.Insert(slices.Clone(record.Files), 1, file) // behind the manifest
-	record.Action = artifacts.ActionResult{OutputFiles: record.Files}.Encode()
-	return record, nil
-}
-
 // sendRecord sends the blobs of a result and then what names them.
 func (r *member) sendRecord(ctx context.Context, key artifacts.Key, record artifacts.Record, wrong map[artifacts.Digest]bool, replace bool, sent *sending) error {
 	blobs := map[artifacts.Digest]int64{}
@@ -282,7 +262,7 @@ func (r *member) sendRecord(ctx context.Context, key artifacts.Key, record artif
 	if err := r.sendBlobs(ctx, blobs, wrong, sent); err != nil {
 		return err
 	}
-	return r.sendNames(ctx, key, record, wrong, replace, sent)
+	return r.sendNames(ctx, key, record, replace, sent)
 }
 
 // outputs are the files of an action but the manifest and its signature.
@@ -296,15 +276,16 @@ func outputs(files []artifacts.OutputFile) (outputs []artifacts.OutputFile) {
 }
 
 // sendNames sends the manifest of a result, then its signature, and the action
-// last: whoever sees it finds all that it names.
-func (r *member) sendNames(ctx context.Context, key artifacts.Key, record artifacts.Record, wrong map[artifacts.Digest]bool, replace bool, sent *sending) error {
+// last: whoever sees it finds all that it names. What is to be replaced may be
+// wrong in any of them.
+func (r *member) sendNames(ctx context.Context, key artifacts.Key, record artifacts.Record, replace bool, sent *sending) error {
 	for _, small := range [][]byte{record.Encoded, record.Signature} {
 		if small == nil {
 			continue
 		}
 		open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(small)), nil }
-		digest := artifacts.DigestOf(small)
-		if err := r.sendBlob(ctx, digest, remote.Content{Size: int64(len(small)), Open: open}, wrong[digest], sent); err != nil {
+		content := remote.Content{Size: int64(len(small)), Open: open}
+		if err := r.sendBlob(ctx, artifacts.DigestOf(small), content, replace, sent); err != nil {
 			return err
 		}
 	}

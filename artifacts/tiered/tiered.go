@@ -35,10 +35,9 @@ type Options struct {
 	// believed; signature is empty for one that is not signed. nil believes all.
 	Trusted func(manifest artifacts.Digest, signature []byte) (signer string, err error)
 
-	// Sign signs a manifest that is sent and that nobody has signed; nil signs
-	// none. Set it together with Trusted: what was fetched unsigned would else be
-	// signed like what was computed here.
-	Sign func(manifest artifacts.Digest) (signature []byte, err error)
+	// Signer signs lists of rows, which are made here of several people's. Results
+	// are sent as they were published, by whoever. nil signs none.
+	Signer artifacts.Signer
 
 	// Warn hears, for people, what went wrong with a remote, each cause once.
 	// nil: nobody hears.

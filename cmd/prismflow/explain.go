@@ -74,6 +74,9 @@ func writeExplanation(to stream, x engine.Explanation) {
 	case x.Stands != nil:
 		to.printf("\nin the cache under this key\n")
 		writeManifest(to, *x.Stands)
+	case x.Remote != nil:
+		to.printf("\nat %s under this key\n", x.Stage.From)
+		writeManifest(to, *x.Remote)
 	case x.Last != nil:
 		to.printf("\nlast result, key %s\n", x.Last.Key)
 		writeManifest(to, *x.Last)

@@ -62,7 +62,7 @@ func printStatus(status engine.Status, asJSON bool, s *streams) error {
 		return writeJSON(s.out, status)
 	}
 	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	due, missing := 0, 0
+	due, missing, remote := 0, 0, 0
 	for _, stage := range status.Stages {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", stage.State, stage.Name, stage.Kind, stage.Reason)
 		switch stage.State {
@@ -70,6 +70,8 @@ func printStatus(status engine.Status, asJSON bool, s *streams) error {
 			due++
 		case engine.StateMissingInput:
 			missing++
+		case engine.StateRemote:
+			remote++
 		}
 	}
 	if err := w.Flush(); err != nil {
@@ -78,8 +80,10 @@ func printStatus(status engine.Status, asJSON bool, s *streams) error {
 	switch {
 	case missing > 0:
 		s.out.printf("%s cannot run: an input is missing\n", count(missing, "stage"))
-	case due == 0:
+	case due == 0 && remote == 0:
 		s.out.printf("nothing to do\n")
+	case due == 0:
+		s.out.printf("%s would be downloaded, nothing run\n", count(remote, "result"))
 	default:
 		s.out.printf("%s may run\n", count(due, "stage"))
 	}

@@ -15,6 +15,7 @@ type Explanation struct {
 	Last    *artifacts.Manifest  `json:"last,omitempty"`    // of the stage's last run
 	Changes []Difference         `json:"changes"`           // from Last's request to Request
 	Stands  *artifacts.Manifest  `json:"stands,omitempty"`  // what the cache holds under the key
+	Remote  *artifacts.Manifest  `json:"remote,omitempty"`  // what a remote holds under it, if the cache does not
 	Others  []artifacts.Manifest `json:"alternatives,omitempty"`
 }
 
@@ -24,22 +25,20 @@ func (e *Engine) Explain(ctx context.Context, name string) (Explanation, error) 
 	if err != nil {
 		return Explanation{}, err
 	}
-	status, err := e.Status(ctx, []string{name}, nil)
+	specs, err := e.selected([]string{name})
+	if err != nil {
+		return Explanation{}, err
+	}
+	states, err := e.states(ctx, specs, nil)
 	if err != nil {
 		return Explanation{}, err
 	}
 	x := Explanation{Format: ReportFormat, Changes: []Difference{}}
 	results := map[string]map[string]artifacts.Output{}
-	for _, s := range status.Stages {
-		if s.Name == name {
-			x.Stage = s
-		}
-		if s.State == StateFresh {
-			if manifest, err := artifacts.LookupManifest(ctx, e.config.Store, s.Key); err == nil {
-				results[s.Name] = manifest.Outputs
-			}
-		}
+	for need, state := range states {
+		results[need] = state.outputs
 	}
+	x.Stage, x.Remote = states[name].report, states[name].remote
 	if last, err := e.LastManifest(ctx, name); err == nil {
 		x.Last = &last
 	}

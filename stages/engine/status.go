@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/sourcegraph/conc/pool"
+
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/stages"
 )
@@ -14,12 +16,12 @@ import (
 type Status struct {
 	Format   int           `json:"format"`
 	Pipeline string        `json:"pipeline"`
-	OK       bool          `json:"ok"` // nothing would run
+	OK       bool          `json:"ok"` // nothing would run, at most be downloaded
 	Stages   []StageReport `json:"stages"`
 }
 
-// Status says of each selected stage whether its result is at hand, without
-// running or downloading anything.
+// Status says of each selected stage whether its result is at hand, here or at a
+// remote, without running or downloading anything.
 func (e *Engine) Status(ctx context.Context, names, force []string) (Status, error) {
 	specs, err := e.selected(names)
 	if err != nil {
@@ -32,67 +34,140 @@ func (e *Engine) Status(ctx context.Context, names, force []string) (Status, err
 		}
 		forced[name] = true
 	}
-	reports := map[string]StageReport{}
-	results := map[string]map[string]artifacts.Output{}
-	sources := e.resolver(true)
-	byName := map[string]stages.Spec{}
-	for _, spec := range specs {
-		byName[spec.Name] = spec
-	}
-	for _, name := range e.graph.Order() {
-		spec, ok := byName[name]
-		if !ok {
-			continue
-		}
-		report, outputs, err := e.stageStatus(ctx, spec, forced[name], results, &sources)
-		if err != nil {
-			return Status{}, err
-		}
-		reports[name] = report
-		results[name] = outputs
+	states, err := e.states(ctx, specs, forced)
+	if err != nil {
+		return Status{}, err
 	}
 	status := Status{Format: ReportFormat, Pipeline: e.config.Pipeline, OK: true}
 	for _, spec := range specs {
-		report := reports[spec.Name]
-		status.OK = status.OK && report.State == StateFresh
+		report := states[spec.Name].report
+		status.OK = status.OK && (report.State == StateFresh || report.State == StateRemote)
 		status.Stages = append(status.Stages, report)
 	}
 	return status, nil
 }
 
-// stageStatus is the state of one stage, given what its needs would produce;
-// outputs are nil when they cannot be known.
-func (e *Engine) stageStatus(ctx context.Context, spec stages.Spec, forced bool, results map[string]map[string]artifacts.Output, sources *sourceResolver) (StageReport, map[string]artifacts.Output, error) {
-	report := StageReport{Name: spec.Name, Kind: spec.Kind}
+// A stageState is what is known of a stage.
+type stageState struct {
+	spec    stages.Spec
+	report  StageReport
+	outputs map[string]artifacts.Output // nil when they cannot be known
+	seek    bool                        // others may have the result
+	remote  *artifacts.Manifest         // of a result that others have
+}
+
+// states are the states of stages, which are all that any of them needs.
+func (e *Engine) states(ctx context.Context, specs []stages.Spec, forced map[string]bool) (map[string]stageState, error) {
+	byName := map[string]stages.Spec{}
+	for _, spec := range specs {
+		byName[spec.Name] = spec
+	}
+	states := map[string]stageState{}
+	results := map[string]map[string]artifacts.Output{}
+	sources := e.resolver(true)
+	for _, names := range e.waves(byName) {
+		wave := make([]stageState, len(names))
+		for i, name := range names {
+			wave[i] = stageState{spec: byName[name], report: StageReport{Name: name, Kind: byName[name].Kind}}
+			if err := e.stageStatus(ctx, &wave[i], forced[name], results, &sources); err != nil {
+				return nil, err
+			}
+		}
+		if err := e.askRemotes(ctx, wave); err != nil {
+			return nil, err
+		}
+		for i, name := range names {
+			states[name], results[name] = wave[i], wave[i].outputs
+		}
+	}
+	return states, nil
+}
+
+// waves are the names of stages, each in the first wave that is behind those of
+// all that it reads.
+func (e *Engine) waves(byName map[string]stages.Spec) (waves [][]string) {
+	depth := map[string]int{}
+	for _, name := range e.graph.Order() {
+		spec, ok := byName[name]
+		if !ok {
+			continue
+		}
+		for _, need := range node(spec).Needs {
+			depth[name] = max(depth[name], depth[need]+1)
+		}
+		if depth[name] == len(waves) {
+			waves = append(waves, nil)
+		}
+		waves[depth[name]] = append(waves[depth[name]], name)
+	}
+	return waves
+}
+
+// askRemotes looks, for several stages side by side, for the results that are not
+// here.
+func (e *Engine) askRemotes(ctx context.Context, states []stageState) error {
+	asks := pool.New().WithContext(ctx).WithFirstError().WithMaxGoroutines(statusAsks)
+	for i := range states {
+		if !states[i].seek {
+			continue
+		}
+		asks.Go(func(ctx context.Context) error {
+			m, from, err := e.seek(ctx, states[i].spec, states[i].report.Key)
+			if from != "" {
+				states[i].found(m, from)
+			}
+			return err
+		})
+	}
+	return asks.Wait()
+}
+
+// statusAsks is how many stages are looked for at remotes side by side.
+const statusAsks = 16
+
+// found takes note of a result that a remote has.
+func (s *stageState) found(m artifacts.Manifest, from string) {
+	s.report.State, s.report.Reason, s.report.Report = StateRemote, computedBy(m, from), m.Report
+	s.report.From, s.report.SavedSeconds = from, m.Provenance.Seconds
+	s.outputs, s.remote = m.Outputs, &m
+	s.report.Outputs = map[string]OutputReport{}
+	for name, output := range m.Outputs {
+		s.report.Outputs[name] = OutputReport{Digest: output.Digest, Rows: output.Rows, Bytes: output.Bytes}
+	}
+}
+
+// stageStatus is the state of one stage here, given what its needs would produce.
+func (e *Engine) stageStatus(ctx context.Context, state *stageState, forced bool, results map[string]map[string]artifacts.Output, sources *sourceResolver) error {
+	spec, report := state.spec, &state.report
 	if waits := unknownNeeds(spec, results); len(waits) > 0 {
 		report.State, report.Reason = StateUnknown, "depends on "+strings.Join(waits, ", ")
-		return report, nil, nil
+		return nil
 	}
 	resolved, err := sources.resolve(ctx, spec, nil)
 	switch {
 	case errors.Is(err, errNotFetched):
 		report.State, report.Reason = StateStale, err.Error()
-		return report, nil, nil
+		return nil
 	case errors.Is(err, errMissingInput):
 		report.State, report.Reason = StateMissingInput, err.Error()
-		return report, nil, nil
+		return nil
 	case err != nil:
-		return report, nil, fmt.Errorf("stage %s: %w", spec.Name, err)
+		return fmt.Errorf("stage %s: %w", spec.Name, err)
 	}
 	req, err := request(spec, results, resolved)
 	if err != nil {
-		return report, nil, fmt.Errorf("stage %s: %w", spec.Name, err)
+		return fmt.Errorf("stage %s: %w", spec.Name, err)
 	}
 	if report.Key, err = req.Key(); err != nil {
-		return report, nil, err
+		return err
 	}
 	switch {
 	case forced:
 		report.State, report.Reason = StateStale, "forced"
-		return report, nil, nil
+		return nil
 	case spec.Options.NoCache:
 		report.State, report.Reason = StateStale, "cache = false"
-		return report, nil, nil
+		return nil
 	}
 	manifest, miss := artifacts.Lookup(ctx, e.config.Store, report.Key)
 	if miss == nil {
@@ -100,13 +175,16 @@ func (e *Engine) stageStatus(ctx context.Context, spec stages.Spec, forced bool,
 	}
 	if miss != nil {
 		report.State, report.Reason = StateStale, e.missReason(ctx, spec.Name, report.Key, req, miss)
-		return report, nil, nil
+		state.seek = true
+		return nil
 	}
 	if reason := e.again(spec, manifest); reason != "" {
 		report.State, report.Reason = StateStale, reason
-		return report, nil, nil
+		state.seek = true
+		return nil
 	}
 	report.State, report.Reason, report.Report = StateFresh, e.hitReason(ctx, spec.Name, req, manifest), manifest.Report
+	report.SavedSeconds, state.outputs = manifest.Provenance.Seconds, manifest.Outputs
 	report.Outputs = map[string]OutputReport{}
 	for name, output := range manifest.Outputs {
 		report.Outputs[name] = OutputReport{
@@ -114,7 +192,7 @@ func (e *Engine) stageStatus(ctx context.Context, spec stages.Spec, forced bool,
 			Path: e.OutPath(spec.Name, name, output.IsTable()),
 		}
 	}
-	return report, manifest.Outputs, nil
+	return nil
 }
 
 // unknownNeeds are the stages whose outputs spec reads and that would run.
