@@ -179,7 +179,6 @@ func (r *member) bringOne(ctx context.Context, key artifacts.Key, f artifacts.Ou
 		return r.failedDownload(ctx, key, f, err)
 	}
 	progress(f.Bytes)
-	r.cache.count(func(r *Report) { r.DownloadedBytes += f.Bytes })
 	return local.Adopt(ctx, path, f.Digest)
 }
 

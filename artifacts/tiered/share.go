@@ -315,10 +315,9 @@ func (r *member) sendBlobs(ctx context.Context, blobs map[artifacts.Digest]int64
 func (r *member) sendBlob(ctx context.Context, d artifacts.Digest, content remote.Content, wrong bool, sent *sending) error {
 	upload := r.Store.Upload
 	if wrong {
-		upload = r.Store.Replace
+		upload = r.Store.Repair
 	}
-	bytes, err := upload(ctx, d, content, sent.part())
-	r.cache.count(func(r *Report) { r.UploadedBytes += bytes })
+	_, err := upload(ctx, d, content, sent.part())
 	return err
 }
 

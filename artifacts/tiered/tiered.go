@@ -118,7 +118,7 @@ func (c *Cache) Pending() int64 {
 // A Report says what moved.
 type Report struct {
 	Downloaded, Uploaded           int   // results
-	DownloadedBytes, UploadedBytes int64 // over the wire
+	DownloadedBytes, UploadedBytes int64 // over the wire, whatever they were of
 	Failed                         int   // results that could not be sent
 }
 
@@ -144,7 +144,13 @@ func (c *Cache) Finish(ctx context.Context, succeeded bool, progress Progress) R
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.report
+	report := c.report
+	for _, r := range c.remotes {
+		stats := r.Store.Stats()
+		report.DownloadedBytes += stats.Received
+		report.UploadedBytes += stats.Sent
+	}
+	return report
 }
 
 // A transfer sums up what is sent.
