@@ -124,7 +124,8 @@ type Report struct {
 
 // Finish sends what waited for the end of the run, waits for all that is on its
 // way as long as ctx lasts, and closes the remotes. progress hears of the bytes
-// that are sent. What could not be sent is left for the next run.
+// that are sent, those that were sent before included; it must not call the
+// cache. What could not be sent is left for the next run.
 func (c *Cache) Finish(ctx context.Context, succeeded bool, progress Progress) Report {
 	c.mu.Lock()
 	c.progress = progress
@@ -133,6 +134,7 @@ func (c *Cache) Finish(ctx context.Context, succeeded bool, progress Progress) R
 	for _, r := range c.remotes {
 		r.endOfRun(succeeded)
 	}
+	c.moved(0, 0) // so that what is already on its way is heard of
 	for _, r := range c.remotes {
 		r.senders.Wait()
 	}
@@ -162,7 +164,7 @@ func (c *Cache) moved(done, total int64) {
 	defer c.mu.Unlock()
 	c.sent.done += done
 	c.sent.total += total
-	if c.progress != nil {
+	if c.progress != nil && c.sent.total > 0 {
 		c.progress(c.sent.done, c.sent.total)
 	}
 }

@@ -107,6 +107,7 @@ type rowsWorld struct {
 	*world
 	*plan
 	offline bool
+	shared  func(*engine.Config) // nil without a remote
 }
 
 func newRowsWorld(t *testing.T) *rowsWorld {
@@ -127,7 +128,12 @@ func (w *rowsWorld) engine() *engine.Engine {
 	w.t.Helper()
 	total := w.spec("total", stages.Declare[totalStage]("toy.total", 1, "adds"), stages.Values{"lengths": stages.Value{V: "rows.lengths"}})
 	w.plan.entered, w.computed, w.resumed = 0, nil, "nothing"
-	e := w.engineWith(func(c *engine.Config) { c.Offline = w.offline }, []stages.Spec{w.rowsSpec("rows"), total})
+	e := w.engineWith(func(c *engine.Config) {
+		c.Offline = w.offline
+		if w.shared != nil {
+			w.shared(c)
+		}
+	}, []stages.Spec{w.rowsSpec("rows"), total})
 	return e
 }
 
