@@ -162,7 +162,7 @@ func (r *member) sendRows(ctx context.Context, key artifacts.Key, entry *outboxE
 		if written != nil && bytes.Equal(action, written) {
 			break
 		}
-		union, missing, same, err := r.union(ctx, key, mine.Manifest, segments(action), taken, entry.wrong)
+		union, missing, same, err := r.union(ctx, key, mine.Manifest, segments(action), taken, entry)
 		if err != nil {
 			return err
 		}
@@ -189,7 +189,7 @@ func (r *member) sendRows(ctx context.Context, key artifacts.Key, entry *outboxE
 // union is the list that is to be at the remote: what it has and we have not
 // taken in, and behind that what we have. missing are the segments of ours that
 // the remote does not list.
-func (r *member) union(ctx context.Context, key artifacts.Key, mine artifacts.Manifest, theirs []artifacts.OutputFile, taken *taken, wrong map[artifacts.Digest]bool) (union artifacts.Manifest, missing map[artifacts.Digest]int64, same bool, err error) {
+func (r *member) union(ctx context.Context, key artifacts.Key, mine artifacts.Manifest, theirs []artifacts.OutputFile, taken *taken, entry *outboxEntry) (union artifacts.Manifest, missing map[artifacts.Digest]int64, same bool, err error) {
 	ours := memo.Segments(mine)
 	missing = map[artifacts.Digest]int64{}
 	for _, s := range ours {
@@ -199,8 +199,8 @@ func (r *member) union(ctx context.Context, key artifacts.Key, mine artifacts.Ma
 	for _, f := range theirs {
 		_, listed := missing[f.Digest]
 		same = same && listed
-		others = others || !taken.has(f.Digest) && !wrong[f.Digest]
-		if !wrong[f.Digest] {
+		others = others || !taken.has(f.Digest) && !entry.wrong[f.Digest]
+		if !entry.broken { // else it may be listed and absent
 			delete(missing, f.Digest)
 		}
 	}
@@ -216,7 +216,7 @@ func (r *member) union(ctx context.Context, key artifacts.Key, mine artifacts.Ma
 	}
 	var all []artifacts.Output
 	for _, s := range memo.Segments(standing.Manifest) {
-		if !taken.has(s.Digest) && !wrong[s.Digest] {
+		if !taken.has(s.Digest) && !entry.wrong[s.Digest] {
 			all = append(all, s)
 		}
 	}
