@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -17,6 +18,8 @@ type checker struct {
 	workDir  string
 	doc      *merged
 	registry stages.Registry // with the kinds that the file defines
+
+	isSettings bool // the file is the user's own settings, not a pipeline
 
 	wrongKinds map[string]bool // those that it defines wrongly, so that nothing is said of their stages
 
@@ -131,7 +134,10 @@ func (c *checker) text(n *node) (string, bool) {
 	return text, ok
 }
 
-var cacheKeys = []string{"dir", "remotes"}
+var cacheKeys = []string{"dir", "remotes", "trusted"}
+
+// settingsKeys are those of the [cache] table in the user's settings.
+var settingsKeys = append([]string{"sign"}, cacheKeys...)
 
 func (c *checker) readCache() CacheConfig {
 	var config CacheConfig
@@ -139,19 +145,51 @@ func (c *checker) readCache() CacheConfig {
 	if !ok {
 		return config
 	}
+	keys := cacheKeys
+	if c.isSettings {
+		keys = settingsKeys
+	}
 	for _, child := range n.order {
-		value := c.expand(table[child.name], child)
-		switch child.name {
-		case "dir":
-			config.Dir = c.cacheDir(value, child)
-		case "remotes":
-			config.Remotes, _ = c.strings(child, plain(value), "cache.remotes")
-			c.warnAt(child.key, "cache.remotes is not used yet: results stay in the local cache")
-		default:
-			c.errorAt(child.key, "cache: unknown key %q%s", clip(child.name), c.suggest(child.name, cacheKeys))
+		raw := table[child.name]
+		switch {
+		case !slices.Contains(keys, child.name):
+			c.errorAt(child.key, "cache: unknown key %q%s", clip(child.name), c.suggest(child.name, keys))
+		case child.name == "dir":
+			config.Dir = c.cacheDir(c.expand(raw, child), child)
+		case child.name == "remotes":
+			config.Remotes = c.readRemotes(raw, child)
+		case child.name == "trusted":
+			config.Trusted = c.readTrusted(plain(c.expand(raw, child)), child)
+		case child.name == "sign":
+			config.Sign = c.readSign(raw, child)
 		}
 	}
 	return config
+}
+
+// trustedPattern is a name and a public key of 32 bytes.
+var trustedPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63} ed25519:[A-Za-z0-9+/]{43}=$`)
+
+func (c *checker) readTrusted(v any, n *node) []string {
+	list, ok := c.strings(n, v, "cache.trusted")
+	if !ok {
+		return nil
+	}
+	for i, text := range list {
+		list[i] = strings.Join(strings.Fields(text), " ")
+		if !trustedPattern.MatchString(list[i]) {
+			c.errorAt(n.element(i).value, "cache.trusted: %q is no name with a key, such as \"ann ed25519:…\": \"prismflow cache trust\" prints it", clip(text))
+		}
+	}
+	return list
+}
+
+func (c *checker) readSign(v any, n *node) *bool {
+	sign, ok := v.(bool)
+	if !ok {
+		c.errorAt(n.value, "cache.sign must be true or false, not %s", describe(v))
+	}
+	return &sign
 }
 
 func (c *checker) cacheDir(value any, n *node) string {

@@ -342,8 +342,7 @@ func TestDiagnostics(t *testing.T) {
 				"words.toml:9:12: stage x: outputs: must be a table, { NAME = … }\n"},
 		{"cache", oneStage + "[cache]\ndir = true\nremotes = 2020-01-01\n", nil,
 			"words.toml:5:7: cache.dir must be a directory, not true\n" +
-				"words.toml:6:1: warning: cache.remotes is not used yet: results stay in the local cache\n" +
-				"words.toml:6:11: cache.remotes must be a list of strings, not a date; write one as a string\n"},
+				"words.toml:6:11: cache.remotes must be a list of URLs and tables { url = … }, not a date; write one as a string\n"},
 		{"long names", strings.Repeat("x", 1000) + " = 1\n" + oneStage, nil,
 			"words.toml:1:1: unknown key \"" + strings.Repeat("x", maxNameShown) + "…\"\n"},
 		{"lists of the caller", "[params]\na = [1]\nb = [1]\nc = [1]\n" + oneStage, map[string]string{"a": "[1, \"x\"]", "b": "[1", "c": "[[1]]"},
@@ -354,7 +353,7 @@ func TestDiagnostics(t *testing.T) {
 				"words.toml:4:1: warning: parameter c is used nowhere\n"},
 		{"no parameters", oneStage, map[string]string{"seed": "1"}, "-p seed: words.toml declares no such parameter; it has none\n"},
 		{"remotes", oneStage + "[cache]\nremotes = [\"file:///x\"]\ndri = \"x\"\n", nil,
-			"words.toml:5:1: warning: cache.remotes is not used yet: results stay in the local cache\nwords.toml:6:1: cache: unknown key \"dri\" (did you mean dir?)\n"},
+			"words.toml:6:1: cache: unknown key \"dri\" (did you mean dir?)\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if diff := cmp.Diff(test.want, problems(t, test.text, test.params)); diff != "" {

@@ -24,10 +24,12 @@ type Pipeline struct {
 	Warnings    []Diagnostic
 }
 
-// CacheConfig is the [cache] table.
+// CacheConfig is the [cache] table of a pipeline file or of the user's settings.
 type CacheConfig struct {
 	Dir     string   // absolute; empty for the default place
-	Remotes []string // URLs in the order in which they are asked
+	Remotes []Remote // in the order in which they are asked
+	Trusted []string // whose results are believed: a name, a space, a public key
+	Sign    *bool    // of settings: whether results are signed; nil if there is a key to sign with
 }
 
 // Options are what a pipeline file is read with.
@@ -92,18 +94,23 @@ func newChecker(path string, opts Options) (*checker, error) {
 	return &checker{opts: opts, place: at, workDir: workDir, doc: doc, registry: opts.Registry}, nil
 }
 
-// readFile reads what a pipeline file may hold and one byte more.
+// readFile reads a pipeline file.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading a pipeline: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	data, err := readBounded(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading a pipeline: %w", err)
 	}
 	return data, nil
+}
+
+// readBounded reads what a file of ours may hold and one byte more.
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxSize+1))
 }
 
 var (

@@ -89,15 +89,41 @@ func paramsSchema() object {
 }
 
 func cacheSchema() object {
+	text := object{"type": "string"}
+	enum := func(values []string) object { return orParameter(object{"enum": anys(values)}) }
+	remote := object{
+		"type":                 "object",
+		"additionalProperties": false,
+		"required":             []any{"url"},
+		"properties": object{
+			"url":       withDoc(object{"type": "string"}, "file:PATH, file:///PATH, s3://, gs://, azblob://, http:// or https://"),
+			"mode":      withDoc(enum(Modes), "read: nothing is sent to it; read-write if it is left out"),
+			"upload":    withDoc(enum(Uploads), "what of a run is sent: each result at once, all after a run without a failure, or none"),
+			"parallel":  withDoc(orParameter(object{"type": "integer", "minimum": 1, "maximum": MaxRemoteParallel}), "requests at once"),
+			"bandwidth": withDoc(object{"type": "string"}, "bytes a second both ways, such as 50MiB/s; no limit if it is left out"),
+			"timeout":   withDoc(object{"type": "string"}, "how long the remote may be silent, such as 30s"),
+			"ca":        withDoc(object{"type": "string"}, "file of certificates to believe, for https://"),
+		},
+	}
+	element := object{"anyOf": []any{text, remote}}
 	return object{
 		"type":                 "object",
 		"description":          "where results are kept",
 		"additionalProperties": false,
 		"properties": object{
 			"dir":     object{"type": "string", "description": "directory, relative to the pipeline file"},
-			"remotes": object{"type": "array", "items": object{"type": "string"}, "description": "URLs of shared caches, in the order in which they are asked"},
+			"remotes": object{"anyOf": []any{text, object{"type": "array", "items": element}}, "description": "shared caches, in the order in which they are asked"},
+			"trusted": object{"anyOf": []any{text, object{"type": "array", "items": text}}, "description": "whose results are taken from remotes: NAME ed25519:KEY"},
 		},
 	}
+}
+
+func anys(texts []string) []any {
+	list := make([]any, len(texts))
+	for i, text := range texts {
+		list[i] = text
+	}
+	return list
 }
 
 // definitionSchema describes a [kinds.NAME] table. Nothing is required, since an

@@ -257,6 +257,9 @@ func TestJSONSchemaRefuses(t *testing.T) {
 		"type of a kind's parameter": "[kinds.top.params]\nn = { type = \"int\" }\n" + oneStage,
 		"type of a kind's output":    "[kinds.top.outputs]\no = \"parquet\"\n" + oneStage,
 		"cache":                      "[cache]\ndri = \"x\"\n" + oneStage,
+		"remote without a URL":       "[cache]\nremotes = [{ mode = \"read\" }]\n" + oneStage,
+		"mode of a remote":           "[cache]\nremotes = [{ url = \"s3://b\", mode = \"write\" }]\n" + oneStage,
+		"token in a pipeline":        "[cache]\nremotes = [{ url = \"https://c\", token_env = \"T\" }]\n" + oneStage,
 	} {
 		if v.validate("", asJSON(t, text), v.root) == nil {
 			t.Errorf("%s: accepted", name)
