@@ -146,8 +146,10 @@ func (r *remoteReader) checkPlace(u *url.URL) {
 	switch {
 	case u.Scheme == "file" && (u.Host != "" && u.Host != "localhost" || !filepath.IsAbs(u.Path)):
 		r.wrong("url", "%s: a directory is written file:/// and its absolute path, or file: and a relative one", r.Public())
+	case u.RawQuery != "" && (u.Scheme == "file" || isWeb):
+		r.wrong("url", "%s: nothing can stand behind a ? here; options stand behind a #", r.Public())
 	case u.Scheme == "file":
-		r.URL = (&url.URL{Scheme: "file", Path: filepath.Clean(u.Path), RawQuery: u.RawQuery}).String()
+		r.URL = (&url.URL{Scheme: "file", Path: filepath.Clean(u.Path)}).String()
 	case u.Hostname() == "" && isWeb:
 		r.wrong("url", "%s names no server", r.Public())
 	case u.Hostname() == "":
@@ -158,13 +160,10 @@ func (r *remoteReader) checkPlace(u *url.URL) {
 	}
 }
 
-// redirecting are the settings of a bucket's URL that choose which of the user's
-// credentials are shown, and to which server. In s3:// endpoint is not among
-// them: a signed request does not contain the secret.
-var redirecting = []string{"access_id", "cdn", "domain", "localemu", "private_key_path", "profile", "protocol", "universe_domain"}
-
 // checkStranger refuses what a pipeline file, which may be of a stranger, could
-// use to get at the user's credentials.
+// use to get at the user's credentials: a choice among them, and a server that
+// they are shown to. Where a request is signed, as for s3://, it does not contain
+// them, and any server may be named.
 func (r *remoteReader) checkStranger(u *url.URL) {
 	if !r.FromPipeline {
 		return
@@ -172,11 +171,8 @@ func (r *remoteReader) checkStranger(u *url.URL) {
 	if u.User != nil {
 		r.wrong("url", "%s: a pipeline file is no place for credentials: docs/sharing.md says where they are found", r.Public())
 	}
-	if u.Scheme == "gs" && u.Query().Has("endpoint") {
-		r.wrong("url", "%s: endpoint says to whom your credentials are shown: it may stand in your settings, in PRISMFLOW_REMOTE or in --remote, not in a pipeline file", r.Public())
-	}
-	for _, name := range redirecting {
-		if u.Query().Has(name) {
+	for _, name := range []string{"endpoint", "profile"} {
+		if u.Query().Has(name) && (name != "endpoint" || u.Scheme != "s3") {
 			r.wrong("url", "%s: %s says which of your credentials are shown, or to whom: it may stand in your settings, in PRISMFLOW_REMOTE or in --remote, not in a pipeline file", r.Public(), name)
 		}
 	}

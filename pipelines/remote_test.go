@@ -89,10 +89,10 @@ func TestRemotesRefused(t *testing.T) {
 5:70: cache.remotes: gs://***@b: a pipeline file is no place for credentials: docs/sharing.md says where they are found
 5:70: cache.remotes: gs://***@b: credentials do not belong into the URL of a bucket or a directory: docs/sharing.md says where they are found
 `},
-		{"a stranger's", `[{ url = "https://a-b.example.com:8443", token_env = "AWS_SECRET_ACCESS_KEY" }, "azblob://c?domain=evil.example", "s3://b?profile=work"]`,
+		{"a stranger's", `[{ url = "https://a-b.example.com:8443", token_env = "AWS_SECRET_ACCESS_KEY" }, "azblob://c?endpoint=https://evil.example", "s3://b?profile=work"]`,
 			`5:64: cache.remotes: a pipeline file cannot say which of your variables is sent to a server: put the token into PRISMFLOW_TOKEN_A__B_EXAMPLE_COM_8443, which is for this server alone, or name the remote in your settings
-5:91: cache.remotes: azblob://c?***: domain says which of your credentials are shown, or to whom: it may stand in your settings, in PRISMFLOW_REMOTE or in --remote, not in a pipeline file
-5:125: cache.remotes: s3://b?***: profile says which of your credentials are shown, or to whom: it may stand in your settings, in PRISMFLOW_REMOTE or in --remote, not in a pipeline file
+5:91: cache.remotes: azblob://c?***: endpoint says which of your credentials are shown, or to whom: it may stand in your settings, in PRISMFLOW_REMOTE or in --remote, not in a pipeline file
+5:135: cache.remotes: s3://b?***: profile says which of your credentials are shown, or to whom: it may stand in your settings, in PRISMFLOW_REMOTE or in --remote, not in a pipeline file
 `},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -114,12 +114,12 @@ func TestTrustedRefused(t *testing.T) {
 }
 
 func TestParseRemote(t *testing.T) {
-	got, err := ParseRemote("https://me:secret@c.example.com/x?a=b#token_env=MY_TOKEN&ca=ca.pem&timeout=2s&bandwidth=1MB", "/home/me")
-	want := Remote{URL: "https://me:secret@c.example.com/x?a=b", TokenEnv: "MY_TOKEN", CA: "/home/me/ca.pem", Timeout: 2 * time.Second, Bandwidth: 1e6}
+	got, err := ParseRemote("https://me:secret@c.example.com/x#token_env=MY_TOKEN&ca=ca.pem&timeout=2s&bandwidth=1MB", "/home/me")
+	want := Remote{URL: "https://me:secret@c.example.com/x", TokenEnv: "MY_TOKEN", CA: "/home/me/ca.pem", Timeout: 2 * time.Second, Bandwidth: 1e6}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if got.Public() != "https://***@c.example.com/x?***" {
+	if got.Public() != "https://***@c.example.com/x" {
 		t.Errorf("shown as %s", got.Public())
 	}
 	if got, err := ParseRemote("file:share", "/home/me"); err != nil || got.URL != "file:///home/me/share" {
@@ -131,7 +131,7 @@ func TestParseRemote(t *testing.T) {
 func TestParseRemoteKeepsSecrets(t *testing.T) {
 	for _, text := range []string{
 		"https://me:s3cr3t@c#mode=x", "https://me:s3cr3t@c#token_env=s3cr3t", "s3://key:s3cr3t@b", "https:me:s3cr3t@c",
-		"https://me:s3cr3t@ c", "s5://me:s3cr3t@b?x=s3cr3t", "azblob://c?sig=s3cr3t#ca=x", "http://me:s3cr3t@c:port",
+		"https://me:s3cr3t@ c", "s5://me:s3cr3t@b?x=s3cr3t", "azblob://c?sig=s3cr3t#ca=x", "http://me:s3cr3t@c:port", "https://me:s3cr3t@c/x?sig=s3cr3t",
 	} {
 		_, err := ParseRemote(text, "/")
 		if err == nil {
