@@ -35,10 +35,15 @@ func ParseMember(line string) (Member, error) {
 	if err != nil {
 		return Member{}, err
 	}
-	if !namePattern.MatchString(fields[0]) {
-		return Member{}, errors.New("a name has up to 64 letters, digits, _, ., @ and -")
+	return Member{fields[0], key}, CheckName(fields[0])
+}
+
+// CheckName says what is wrong with the name of a member.
+func CheckName(name string) error {
+	if !namePattern.MatchString(name) {
+		return errors.New("a name has up to 64 letters, digits, _, ., @ and -, and begins with a letter or digit")
 	}
-	return Member{fields[0], key}, nil
+	return nil
 }
 
 // A Set is whose results are believed. The zero value believes nobody.

@@ -36,7 +36,7 @@ func newExplainCommand(s *streams) *cobra.Command {
 			return runExplain(cmd.Context(), args[0], args[1], o, s)
 		},
 	}
-	o.register(cmd)
+	o.registerShared(cmd)
 	registerJSON(cmd, &o.json, "print one JSON object")
 	return cmd
 }

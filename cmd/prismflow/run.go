@@ -60,7 +60,7 @@ func newRunCommand(s *streams) *cobra.Command {
 			return runRun(cmd.Context(), args[0], args[1:], o, s)
 		},
 	}
-	o.register(cmd)
+	o.registerShared(cmd)
 	flags := cmd.Flags()
 	flags.IntVarP(&o.workers, "jobs", "j", 0, "let running stages take `N` cpus together (default all)")
 	flags.StringArrayVar(&o.force, "force", nil, "run `STAGE` whatever the cache holds (repeatable)")
@@ -109,6 +109,7 @@ func runRun(ctx context.Context, file string, names []string, o runOptions, s *s
 	if report.Run == "" { // it did not begin
 		return err
 	}
+	w.sharing.ended()
 	sum := summary{workspace: w, report: report, seconds: s.now().Sub(started).Seconds(), err: err}
 	return sum.write(ctx, o, s)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/tiered"
 	"github.com/prismflow/prismflow/dag"
 	"github.com/prismflow/prismflow/pipelines"
 	"github.com/prismflow/prismflow/stages/compare"
@@ -96,10 +97,12 @@ func newSweepCommand(s *streams) *cobra.Command {
 	flags.BoolVar(&o.keepGoing, "keep-going", false, "also run stages that were only to come after a failed one")
 	flags.IntVar(&o.stopAfterFailures, "stop-after-failures", 0, "stop when `N` points have failed (default never)")
 	flags.DurationVar(&o.maxTime, "max-time", 0, "stop after this `DURATION`, such as 90m")
-	flags.BoolVar(&o.offline, "offline", false, "ask no URL; what was downloaded before serves")
+	registerOffline(cmd, &o.offline)
 	flags.BoolVar(&o.refresh, "refresh", false, "ask URLs again for what was downloaded before")
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress, only how it ended")
 	registerCache(cmd, &o.cache)
+	registerRemote(cmd, &o.remotes)
+	o.shares = true
 	o.registerStatistics(cmd)
 	registerJSON(cmd, &o.json, "print events as JSON, one a line, and the report last")
 	return cmd
@@ -291,6 +294,9 @@ func sweepName(p *pipelines.Pipeline, points []pipelines.Point, set map[string]s
 
 // prepare makes the engine and takes over what is recorded of the sweep.
 func (w *sweeper) prepare(params map[string]any) error {
+	if err := w.openSharing(&w.o.pipelineOptions, tiered.Options{}, w.streams); err != nil {
+		return err
+	}
 	config, err := engineConfig(w.workspace, &w.o.pipelineOptions, w.streams)
 	if err != nil {
 		return err
@@ -339,6 +345,7 @@ func (w *sweeper) run(ctx context.Context) error {
 	if report.Run == "" { // it did not begin
 		return err
 	}
+	w.sharing.ended()
 	end := sweepEnd{sweeper: w, report: report, counts: listener.tally.Counts(), seconds: s.now().Sub(started).Seconds(), err: errors.Join(err, listener.err)}
 	errors.As(context.Cause(limited), &end.stopped)
 	return end.write(ctx)

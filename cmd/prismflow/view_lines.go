@@ -43,6 +43,8 @@ func (v *linesView) event(e dag.Event) {
 		v.out.printf("%s\n", startedLine(e))
 	case dag.StageProgress, dag.StageMetrics:
 		v.progress(e)
+	case dag.Sharing:
+		v.progress(asProgress(e))
 	case dag.StageRetry:
 		v.out.printf("retry    %s: attempt %d failed: %s\n", e.Stage, e.Attempt, e.Error)
 	case dag.StageFinished:
@@ -58,10 +60,13 @@ func (v *linesView) event(e dag.Event) {
 	}
 }
 
+// progress may be of a stage that has not begun: it is being downloaded, or what
+// it reads is.
 func (v *linesView) progress(e dag.Event) {
 	p, ok := v.stages[e.Stage]
 	if !ok {
-		return
+		p = newProgress(e)
+		v.stages[e.Stage], v.printed[e.Stage] = p, e.Time
 	}
 	p.apply(e)
 	if e.Time.Sub(v.printed[e.Stage]) < progressEvery {
@@ -69,6 +74,12 @@ func (v *linesView) progress(e dag.Event) {
 	}
 	v.printed[e.Stage] = e.Time
 	v.out.printf("%-8s %s: %s\n", "…", e.Stage, p.text(e.Time))
+}
+
+// asProgress shows what is sent to remotes at the end of a run like a stage.
+func asProgress(e dag.Event) dag.Event {
+	e.Type, e.Stage = dag.StageProgress, "sharing results"
+	return e
 }
 
 func startedLine(e dag.Event) string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -177,27 +178,42 @@ func (m liveModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return m, nil
 }
 
+// without is what is running but one stage.
+func (m liveModel) without(stage string) []*progress {
+	for i, p := range m.running {
+		if p.stage == stage {
+			return append(m.running[:i:i], m.running[i+1:]...)
+		}
+	}
+	return m.running
+}
+
+// progress is the model after an event about how far a stage is, which may not
+// have begun: it is being downloaded, or what it reads is.
+func (m liveModel) progress(e dag.Event) liveModel {
+	i := slices.IndexFunc(m.running, func(p *progress) bool { return p.stage == e.Stage })
+	if i < 0 {
+		i = len(m.running)
+		m.running = append(m.running, newProgress(e))
+	}
+	m.running[i].apply(e)
+	return m
+}
+
 // apply is the model after an event.
 func (m liveModel) apply(e dag.Event) liveModel {
 	switch e.Type {
 	case dag.RunStarted:
 		m.total = e.Total
 	case dag.StageStarted:
-		m.running = append(m.running, newProgress(e))
+		m.running = append(m.without(e.Stage), newProgress(e))
 	case dag.StageFinished:
 		m.done++
-		for i, p := range m.running {
-			if p.stage == e.Stage {
-				m.running = append(m.running[:i:i], m.running[i+1:]...)
-				break
-			}
-		}
+		m.running = m.without(e.Stage)
+	case dag.Sharing:
+		return m.progress(asProgress(e))
 	case dag.StageProgress, dag.StageMetrics:
-		for _, p := range m.running {
-			if p.stage == e.Stage {
-				p.apply(e)
-			}
-		}
+		return m.progress(e)
 	}
 	return m
 }

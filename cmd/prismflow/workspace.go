@@ -14,6 +14,7 @@ import (
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/artifacts/tiered"
 	"github.com/prismflow/prismflow/model/gotorch"
 	"github.com/prismflow/prismflow/pipelines"
 	"github.com/prismflow/prismflow/stages"
@@ -28,14 +29,28 @@ type pipelineOptions struct {
 	out     string
 	offline bool
 	refresh bool
+
+	remotes []string // URLs of --remote
+	shares  bool     // the command asks remotes
 }
 
 func (o *pipelineOptions) register(cmd *cobra.Command) {
 	registerParam(cmd, o)
 	flags := cmd.Flags()
 	flags.StringVar(&o.out, "out", "", "put the files for people below `DIR` instead of out/ beside the pipeline file")
-	flags.BoolVar(&o.offline, "offline", false, "ask no URL; what was downloaded before serves")
+	registerOffline(cmd, &o.offline)
 	registerCache(cmd, &o.cache)
+}
+
+// registerShared is register for a command that asks remotes.
+func (o *pipelineOptions) registerShared(cmd *cobra.Command) {
+	o.register(cmd)
+	registerRemote(cmd, &o.remotes)
+	o.shares = true
+}
+
+func registerOffline(cmd *cobra.Command, offline *bool) {
+	cmd.Flags().BoolVar(offline, "offline", false, "ask no URL and no remote; what was downloaded before serves")
 }
 
 func registerParam(cmd *cobra.Command, o *pipelineOptions) {
@@ -44,7 +59,7 @@ func registerParam(cmd *cobra.Command, o *pipelineOptions) {
 }
 
 func registerCache(cmd *cobra.Command, cache *string) {
-	cmd.Flags().StringVar(cache, "cache", "", "cache `DIR` (default $PRISMFLOW_CACHE, the pipeline's [cache] dir, or prismflow in the user's cache directory)")
+	cmd.Flags().StringVar(cache, "cache", "", "cache `DIR` (default $PRISMFLOW_CACHE, [cache] dir of the pipeline or of your settings, or prismflow in the user's cache directory)")
 }
 
 // overrides are the parameters that -p sets.
@@ -130,6 +145,7 @@ type workspace struct {
 	given    []string // parameters of the command line
 	out      string
 	store    *disk.Store
+	sharing  sharing
 	engine   *engine.Engine
 }
 
@@ -144,6 +160,9 @@ func openWorkspace(argument string, o *pipelineOptions, s *streams) (*workspace,
 		return nil, err
 	}
 	w := &workspace{pipeline: pipeline, argument: argument, given: o.params, out: outDir(pipeline, o, s), store: store}
+	if err := w.openSharing(o, tiered.Options{}, s); err != nil {
+		return nil, errors.Join(err, w.close())
+	}
 	config, err := engineConfig(w, o, s)
 	if err == nil {
 		w.engine, err = engine.New(config, pipeline.Stages)
@@ -158,15 +177,41 @@ func openWorkspace(argument string, o *pipelineOptions, s *streams) (*workspace,
 func engineConfig(w *workspace, o *pipelineOptions, s *streams) (engine.Config, error) {
 	torch, err := torchOptions("", s)
 	user, host := identity(s)
-	return engine.Config{
+	config := engine.Config{
 		Pipeline: w.pipeline.Name, Path: w.pipeline.Path, Out: w.out,
 		Store: w.store, Torch: torch, LookupEnv: s.lookupEnv, Client: http.DefaultClient,
 		Refresh: o.refresh, Offline: o.offline,
 		User: user, Host: host, Params: recordedParams(w.pipeline), Versions: versions(), Clock: s.now,
-	}, err
+		Signer: w.sharing.circle.signer(),
+	}
+	if w.sharing.cache != nil {
+		config.Remotes = w.sharing.cache
+	}
+	return config, err
+}
+
+// openSharing opens the remotes that the command asks, if it asks any.
+func (w *workspace) openSharing(o *pipelineOptions, options tiered.Options, s *streams) error {
+	settings, err := readSettings(s)
+	if err != nil {
+		return err
+	}
+	circle, err := settings.circle(w.pipeline, s)
+	if err != nil {
+		return err
+	}
+	var chosen []pipelines.Remote
+	if o.shares && !o.offline {
+		if chosen, err = chooseRemotes(o.remotes, w.pipeline, settings, s); err != nil {
+			return err
+		}
+	}
+	w.sharing, err = openSharing(chosen, circle, options, w.store, s)
+	return err
 }
 
 func (w *workspace) close() error {
+	w.sharing.close()
 	if err := w.store.Close(); err != nil {
 		return cacheError{fmt.Errorf("closing the cache: %w", err)}
 	}
@@ -199,8 +244,8 @@ func outDir(pipeline *pipelines.Pipeline, o *pipelineOptions, s *streams) string
 	return filepath.Join(pipeline.Dir, "out", pipeline.Name)
 }
 
-// openStore opens the cache that the flag, the environment, the pipeline or
-// nobody names.
+// openStore opens the cache that the flag, the environment, the pipeline, the
+// user's settings or nobody names.
 func openStore(flag, ofPipeline string, s *streams) (*disk.Store, error) {
 	dir, err := cacheDir(flag, ofPipeline, s)
 	if err != nil {
@@ -221,6 +266,10 @@ func cacheDir(flag, ofPipeline string, s *streams) (string, error) {
 		return s.path(fromEnv), nil
 	case ofPipeline != "":
 		return ofPipeline, nil
+	}
+	settings, err := readSettings(s)
+	if err != nil || settings.Cache.Dir != "" {
+		return settings.Cache.Dir, err
 	}
 	return userCacheDir()
 }
