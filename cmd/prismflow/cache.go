@@ -21,8 +21,9 @@ func newCacheCommand(s *streams) *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newCacheLsCommand(s), newCacheStatCommand(s), newCacheVerifyCommand(s), newCacheGCCommand(s),
-		newCacheServeCommand(s), newCacheTokenCommand(s))
+	cmd.AddCommand(newCacheLsCommand(s), newCacheStatCommand(s), newCacheVerifyCommand(s), newCacheGCCommand(s))
+	cmd.AddCommand(newCachePushCommand(s), newCachePullCommand(s), newCacheTrustCommand(s))
+	cmd.AddCommand(newCacheServeCommand(s), newCacheTokenCommand(s))
 	return cmd
 }
 

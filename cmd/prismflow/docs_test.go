@@ -21,11 +21,12 @@ const cliDoc = "../../docs/cli.md"
 
 // jsonForms are the types behind the examples in docs/cli.md.
 var jsonForms = map[string]any{
-	"event": dag.Event{}, "run-report": engine.Report{}, "status": engine.Status{}, "explain": engine.Explanation{},
+	"event": dag.Event{}, "run-report": engine.Report{}, "status": engine.Status{}, "explain": explainReport{},
 	"metrics": metricsReport{}, "validate": validateReport{}, "stages": kindsReport{}, "runs": runsReport{},
 	"clean": cleanReport{}, "cache-ls": cacheLsReport{}, "cache-stat": cacheStatReport{}, "cache-verify": cacheVerifyReport{}, "cache-gc": gcReport{},
 	"torch": torchReport{}, "doctor": doctorReport{}, "version": versionReport{},
 	"show-binary": binaryReport{}, "recommend": recommendReport{}, "compare": compare.Report{}, "sweep": sweepReport{},
+	"cache-push": transferReport{}, "cache-trust": trustReport{},
 	"runs-show": runShowReport{}, "runs-diff": runsDiffReport{}, "runs-rm": runsRmReport{}, "runs-pin": runsPinReport{},
 }
 

@@ -45,29 +45,51 @@ const (
 const doctorDoc = `Doctor looks at what prismflow needs from this machine: a cache that can be
 written to, the libraries that decode pictures and inflate gzip files, and for
 models libtorch, a C++ compiler and devices. It compiles what connects to libtorch
-if that was not done before. For each missing thing it says what to do. The exit
-code is 1 only if not even data stages can run.`
+if that was not done before. Of each remote, those of a pipeline file included if
+one is named, it says whether it answers, how fast, and whether it takes uploads,
+for which it leaves a file of a few bytes there. For each missing thing it says
+what to do. The exit code is 1 only if not even data stages can run.`
 
 func newDoctorCommand(s *streams) *cobra.Command {
-	var o cacheOptions
-	libtorch := ""
+	var o doctorOptions
 	cmd := &cobra.Command{
-		Use:     "doctor",
-		Short:   "Check what prismflow needs from this machine",
-		Long:    doctorDoc,
-		Example: "  prismflow doctor\n  prismflow doctor --json",
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runDoctor(cmd.Context(), o, libtorch, s) },
+		Use:               "doctor [FILE]",
+		Short:             "Check what prismflow needs from this machine",
+		Long:              doctorDoc,
+		Example:           "  prismflow doctor\n  prismflow doctor pipeline.toml\n  prismflow doctor --remote s3://team-cache --json",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeThen(completePipelines),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				o.pipeline = args[0]
+			}
+			return runDoctor(cmd.Context(), o, s)
+		},
 	}
 	o.register(cmd)
-	cmd.Flags().StringVar(&libtorch, "libtorch", "", "use the libtorch in `DIR`")
+	registerRemote(cmd, &o.remotes)
+	registerOffline(cmd, &o.offline)
+	cmd.Flags().StringVar(&o.libtorch, "libtorch", "", "use the libtorch in `DIR`")
 	return cmd
 }
 
-func runDoctor(ctx context.Context, o cacheOptions, libtorch string, s *streams) error {
+type doctorOptions struct {
+	cacheOptions
+	libtorch string
+	pipeline string
+	remotes  []string
+	offline  bool
+}
+
+func runDoctor(ctx context.Context, o doctorOptions, s *streams) error {
+	remotes, err := checkRemotes(ctx, o, s)
+	if err != nil {
+		return err
+	}
 	report := doctorReport{Format: 1, OK: true}
 	report.Checks = append(report.Checks, checkProgram(), checkMachine(), checkCache(ctx, o.cache, s), checkPictures(), checkGzip(), checkCompiler(s))
-	report.Checks = append(report.Checks, checkTorch(ctx, libtorch, s)...)
+	report.Checks = append(report.Checks, checkTorch(ctx, o.libtorch, s)...)
+	report.Checks = append(report.Checks, remotes...)
 	for _, c := range report.Checks {
 		report.OK = report.OK && c.State != checkBroken
 	}

@@ -19,9 +19,16 @@ type explainOptions struct {
 	json bool
 }
 
+// explainReport is what `explain --json` prints.
+type explainReport struct {
+	engine.Explanation
+	SignedBy string `json:"signed_by,omitempty"` // who vouches for what stands under the key
+}
+
 const explainDoc = `Explain says what a stage's key is made of (its code, its parameters, and the
 content of every column and file that it reads), what of that has changed since
-its last run, and where the result that stands under the key is from.`
+its last run, where the result that stands under the key is from, and who signed
+it.`
 
 func newExplainCommand(s *streams) *cobra.Command {
 	var o explainOptions
@@ -54,14 +61,15 @@ func runExplain(ctx context.Context, file, stage string, o explainOptions, s *st
 	if err != nil {
 		return err
 	}
+	report := explainReport{x, w.sharing.circle.signedBy(ctx, w.store, x.Stage.Key)}
 	if o.json {
-		return writeJSON(s.out, x)
+		return writeJSON(s.out, report)
 	}
-	writeExplanation(s.out, x)
+	writeExplanation(s.out, report)
 	return nil
 }
 
-func writeExplanation(to stream, x engine.Explanation) {
+func writeExplanation(to stream, x explainReport) {
 	to.printf("%s (%s): %s: %s\n", x.Stage.Name, x.Stage.Kind, x.Stage.State, x.Stage.Reason)
 	if x.Request != nil {
 		to.printf("\nkey %s, made of\n", x.Stage.Key)
@@ -74,6 +82,9 @@ func writeExplanation(to stream, x engine.Explanation) {
 	case x.Stands != nil:
 		to.printf("\nin the cache under this key\n")
 		writeManifest(to, *x.Stands)
+		if x.SignedBy != "" {
+			to.printf("  signed by  %s\n", x.SignedBy)
+		}
 	case x.Remote != nil:
 		to.printf("\nat %s under this key\n", x.Stage.From)
 		writeManifest(to, *x.Remote)

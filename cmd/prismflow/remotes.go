@@ -135,12 +135,22 @@ type sharing struct {
 	names  []string      // of the remotes that were opened
 }
 
-// openSharing opens the remotes of a command. One that cannot be opened is
-// warned of, and is not asked: sharing never fails a run.
-func openSharing(chosen []pipelines.Remote, c circle, options tiered.Options, store *disk.Store, s *streams) (sharing, error) {
-	sharing := sharing{circle: c}
+// sharingOptions are how a command shares.
+type sharingOptions struct {
+	tiered.Options // Warn, where warnings do not just go to stderr, and Recheck
+
+	choose func([]pipelines.Remote) []pipelines.Remote // of the remotes that there are; nil: all
+}
+
+// open opens remotes. One that cannot be opened is warned of and left out:
+// sharing never fails a run.
+func (h *sharing) open(chosen []pipelines.Remote, o sharingOptions, local *disk.Store, s *streams) (err error) {
+	options := o.Options
 	if options.Warn == nil {
 		options.Warn = func(message string) { s.err.printf("warning: %s\n", message) }
+	}
+	if o.choose != nil {
+		chosen = o.choose(chosen)
 	}
 	var opened []tiered.Remote
 	for _, r := range chosen {
@@ -150,19 +160,17 @@ func openSharing(chosen []pipelines.Remote, c circle, options tiered.Options, st
 			continue
 		}
 		opened = append(opened, tiered.Remote{Store: store, ReadOnly: r.ReadOnly, Upload: tiered.UploadPolicy(r.Upload)})
-		sharing.names = append(sharing.names, r.Public())
+		h.names = append(h.names, r.Public())
 	}
 	if len(opened) == 0 {
-		return sharing, nil
+		return nil
 	}
-	if !c.anybody {
-		options.Trusted = c.set.Check
-		options.Sign = c.sign()
+	if !h.circle.anybody {
+		options.Trusted, options.Sign = h.circle.set.Check, h.circle.sign()
 	}
 	options.Now = s.now
-	var err error
-	sharing.cache, err = tiered.New(store, opened, options)
-	return sharing, err
+	h.cache, err = tiered.New(local, opened, options)
+	return err
 }
 
 // sign signs, when it is sent, what was computed before there was a key. As

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/disk"
 	"github.com/prismflow/prismflow/stages/engine"
 )
 
@@ -21,6 +23,7 @@ type runShowReport struct {
 	Since   string            `json:"since,omitempty"` // the run before, of the same pipeline file
 	Changes engine.RunDiff    `json:"changes"`         // from that run to this one
 	Metrics []metricRow       `json:"metrics"`
+	Signed  map[string]string `json:"signed_by,omitempty"` // who vouches for the result of a stage, by stage
 }
 
 const runsShowDoc = `Show prints what is recorded of a run: what became of each stage and why, what
@@ -71,6 +74,9 @@ func runRunsShow(ctx context.Context, name string, o runsOptions, s *streams) er
 	}
 	var gone []string
 	report.Metrics, gone = book.metrics(ctx, found)
+	if report.Signed, err = signatures(ctx, book.store, record, s); err != nil {
+		return err
+	}
 	if o.json {
 		return writeJSON(s.out, report)
 	}
@@ -100,6 +106,9 @@ func (r runShowReport) write(s *streams, gone []string) error {
 	if err := writeRunStages(to, r.Run); err != nil {
 		return err
 	}
+	if err := r.writeMakers(to); err != nil {
+		return err
+	}
 	if r.Since != "" {
 		to.printf("\nchanged since %s, the run before\n", r.Since)
 		writeRunDiff(to, r.Changes)
@@ -107,6 +116,51 @@ func (r runShowReport) write(s *streams, gone []string) error {
 	writeRunMetrics(to, r.Metrics, gone, s.colourful(to))
 	writeSettings(to, "versions", versionsOf(r.Run))
 	return nil
+}
+
+// signatures are who signed the results of a run's stages, as far as they are
+// still there.
+func signatures(ctx context.Context, store *disk.Store, run engine.FullRecord, s *streams) (map[string]string, error) {
+	settings, err := readSettings(s)
+	if err != nil {
+		return nil, err
+	}
+	circle, err := settings.circle(nil, s)
+	if err != nil {
+		return nil, err
+	}
+	signed := map[string]string{}
+	for _, stage := range run.Stages {
+		if by := circle.signedBy(ctx, store, stage.Key); by != "" {
+			signed[stage.Name] = by
+		}
+	}
+	return signed, nil
+}
+
+// writeMakers says whose the results are that the run did not compute itself,
+// and who vouches for each.
+func (r runShowReport) writeMakers(to stream) error {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	title := "\nresults of\n"
+	for _, stage := range r.Run.Stages {
+		made, known := r.Run.Made[stage.Name]
+		signed := r.Signed[stage.Name]
+		if !known || made.Run == r.Run.Run && signed == "" {
+			continue
+		}
+		if signed != "" {
+			signed = "signed by " + signed
+		}
+		fmt.Fprintf(w, "%s  %s\t%s\t%s\trun %s\t%s\n", title, stage.Name, maker(made), instant(made.Started), made.Run, signed)
+		title = ""
+	}
+	return w.Flush()
+}
+
+// maker is who computed a result, and where.
+func maker(p artifacts.Provenance) string {
+	return who(engine.Record{User: p.User, Host: p.Host})
 }
 
 // versionsOf are the program's versions and, of stages, what else their results

@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/prismflow/prismflow/artifacts"
-	"github.com/prismflow/prismflow/artifacts/tiered"
 	"github.com/prismflow/prismflow/dag"
 	"github.com/prismflow/prismflow/pipelines"
 	"github.com/prismflow/prismflow/stages/compare"
@@ -102,7 +101,7 @@ func newSweepCommand(s *streams) *cobra.Command {
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress, only how it ended")
 	registerCache(cmd, &o.cache)
 	registerRemote(cmd, &o.remotes)
-	o.shares = true
+	o.sharing = &sharingOptions{}
 	o.registerStatistics(cmd)
 	registerJSON(cmd, &o.json, "print events as JSON, one a line, and the report last")
 	return cmd
@@ -294,7 +293,7 @@ func sweepName(p *pipelines.Pipeline, points []pipelines.Point, set map[string]s
 
 // prepare makes the engine and takes over what is recorded of the sweep.
 func (w *sweeper) prepare(params map[string]any) error {
-	if err := w.openSharing(&w.o.pipelineOptions, tiered.Options{}, w.streams); err != nil {
+	if err := w.openSharing(&w.o.pipelineOptions, w.streams); err != nil {
 		return err
 	}
 	config, err := engineConfig(w.workspace, &w.o.pipelineOptions, w.streams)

@@ -14,7 +14,6 @@ import (
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
-	"github.com/prismflow/prismflow/artifacts/tiered"
 	"github.com/prismflow/prismflow/model/gotorch"
 	"github.com/prismflow/prismflow/pipelines"
 	"github.com/prismflow/prismflow/stages"
@@ -30,8 +29,8 @@ type pipelineOptions struct {
 	offline bool
 	refresh bool
 
-	remotes []string // URLs of --remote
-	shares  bool     // the command asks remotes
+	remotes []string        // URLs of --remote
+	sharing *sharingOptions // of a command that asks remotes; nil for others
 }
 
 func (o *pipelineOptions) register(cmd *cobra.Command) {
@@ -46,7 +45,7 @@ func (o *pipelineOptions) register(cmd *cobra.Command) {
 func (o *pipelineOptions) registerShared(cmd *cobra.Command) {
 	o.register(cmd)
 	registerRemote(cmd, &o.remotes)
-	o.shares = true
+	o.sharing = &sharingOptions{}
 }
 
 func registerOffline(cmd *cobra.Command, offline *bool) {
@@ -160,7 +159,7 @@ func openWorkspace(argument string, o *pipelineOptions, s *streams) (*workspace,
 		return nil, err
 	}
 	w := &workspace{pipeline: pipeline, argument: argument, given: o.params, out: outDir(pipeline, o, s), store: store}
-	if err := w.openSharing(o, tiered.Options{}, s); err != nil {
+	if err := w.openSharing(o, s); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
 	config, err := engineConfig(w, o, s)
@@ -191,7 +190,7 @@ func engineConfig(w *workspace, o *pipelineOptions, s *streams) (engine.Config, 
 }
 
 // openSharing opens the remotes that the command asks, if it asks any.
-func (w *workspace) openSharing(o *pipelineOptions, options tiered.Options, s *streams) error {
+func (w *workspace) openSharing(o *pipelineOptions, s *streams) error {
 	settings, err := readSettings(s)
 	if err != nil {
 		return err
@@ -200,14 +199,15 @@ func (w *workspace) openSharing(o *pipelineOptions, options tiered.Options, s *s
 	if err != nil {
 		return err
 	}
-	var chosen []pipelines.Remote
-	if o.shares && !o.offline {
-		if chosen, err = chooseRemotes(o.remotes, w.pipeline, settings, s); err != nil {
-			return err
-		}
+	w.sharing.circle = circle
+	if o.sharing == nil || o.offline {
+		return nil
 	}
-	w.sharing, err = openSharing(chosen, circle, options, w.store, s)
-	return err
+	chosen, err := chooseRemotes(o.remotes, w.pipeline, settings, s)
+	if err != nil {
+		return err
+	}
+	return w.sharing.open(chosen, *o.sharing, w.store, s)
 }
 
 func (w *workspace) close() error {
