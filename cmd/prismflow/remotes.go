@@ -13,6 +13,7 @@ import (
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
 	"github.com/prismflow/prismflow/artifacts/remote"
+	"github.com/prismflow/prismflow/artifacts/remote/cloud"
 	"github.com/prismflow/prismflow/artifacts/remote/fileshare"
 	"github.com/prismflow/prismflow/artifacts/remote/web"
 	"github.com/prismflow/prismflow/artifacts/tiered"
@@ -105,7 +106,7 @@ func openDriver(r pipelines.Remote, warn func(string), s *streams) (remote.Drive
 	case "http", "https":
 		return web.New(r.URL, web.Options{Token: token(r, warn, s), CAFile: r.CA, Parallel: r.Parallel})
 	}
-	return openCloud(r, s)
+	return cloud.Open(r.URL, cloud.Options{LookupEnv: s.lookupEnv})
 }
 
 // token is the bearer token for a remote; empty for none. One for all remotes,
