@@ -60,18 +60,16 @@ func checkRemote(ctx context.Context, r pipelines.Remote, s *streams) check {
 	_, err = store.GetAction(ctx, probeKey())
 	took := time.Since(began)
 	if err != nil && !errors.Is(err, artifacts.ErrNotFound) {
-		c.Text, c.Remedy = fmt.Sprintf("%s: %v", r.Public(), err), remedyOf(r, err)
+		c.Text, c.Remedy = err.Error(), remedyOf(r, err)
 		return c
 	}
 	c.Text += fmt.Sprintf(": answers in %s", took.Round(100*time.Microsecond))
-	switch {
-	case r.ReadOnly:
+	if r.ReadOnly {
 		c.State, c.Text = checkOK, c.Text+", read-only as you said"
-	default:
-		if err := tryRemote(ctx, store); err != nil {
-			c.Text, c.Remedy = fmt.Sprintf("%s, takes no uploads: %v", c.Text, err), "get the right to write there, or say that you only read: "+r.Public()+"#mode=read"
-			break
-		}
+	} else if err := tryRemote(ctx, store); err != nil {
+		c.Text = fmt.Sprintf("%s and takes no uploads: %v", c.Text, err)
+		c.Remedy = "get the right to write there, or say that you only read: " + r.Public() + "#mode=read"
+	} else {
 		c.State, c.Text = checkOK, c.Text+", takes uploads"
 	}
 	if len(said) > 0 {

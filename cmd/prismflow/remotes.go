@@ -161,26 +161,17 @@ func (h *sharing) open(chosen []pipelines.Remote, o sharingOptions, local *disk.
 			continue
 		}
 		opened = append(opened, tiered.Remote{Store: store, ReadOnly: r.ReadOnly, Upload: tiered.UploadPolicy(r.Upload)})
-		h.names = append(h.names, r.Public())
+		h.names = append(h.names, store.String())
 	}
 	if len(opened) == 0 {
 		return nil
 	}
 	if !h.circle.anybody {
-		options.Trusted, options.Sign = h.circle.set.Check, h.circle.sign()
+		options.Trusted = h.circle.set.Check
 	}
-	options.Now = s.now
+	options.Signer, options.Now = h.circle.signer(), s.now
 	h.cache, err = tiered.New(local, opened, options)
 	return err
-}
-
-// sign signs, when it is sent, what was computed before there was a key. As
-// nothing else that is unsigned is taken from anybody, it was computed here.
-func (c circle) sign() func(artifacts.Digest) ([]byte, error) {
-	if c.own == nil {
-		return nil
-	}
-	return func(manifest artifacts.Digest) ([]byte, error) { return c.own.Sign(manifest), nil }
 }
 
 // signer is what signs results as they are computed; nil for none.
