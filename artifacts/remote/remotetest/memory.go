@@ -90,12 +90,9 @@ func (m *Memory) Write(ctx context.Context, name string, content remote.Content,
 		return err
 	}
 	defer r.Close()
-	b, err := io.ReadAll(contextReader{ctx, io.LimitReader(r, content.Size)})
-	if err != nil {
-		return err
-	}
-	if int64(len(b)) != content.Size {
-		return fmt.Errorf("object %s: its content is %d bytes and not %d", name, len(b), content.Size)
+	b := make([]byte, content.Size)
+	if n, err := io.ReadFull(contextReader{ctx, r}, b); err != nil {
+		return fmt.Errorf("object %s: after %d of %d bytes of its content: %w", name, n, content.Size, err)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
