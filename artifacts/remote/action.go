@@ -77,7 +77,12 @@ func (s *Store) writeAction(ctx context.Context, k artifacts.Key, action []byte,
 	}
 	object := outgoing{name: actionName(k), size: int64(len(action)), open: opener(action)}
 	if !replace {
-		object.there = func(ctx context.Context) (bool, error) { return s.exists(ctx, actionName(k)) }
+		object.there = func(ctx context.Context, err error) (bool, error) {
+			if errors.Is(err, ErrExists) {
+				return true, nil // any will do
+			}
+			return s.exists(ctx, actionName(k))
+		}
 	}
 	_, err := s.send(ctx, object)
 	return err

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -96,15 +97,35 @@ func (s *Store) pack(ctx context.Context, d artifacts.Digest, content Content) (
 	}
 	defer s.encoders.Put(encoder)
 	spool := s.newSpool()
-	encoder.ResetContentSize(spool, content.Size)
-	err = artifacts.CopyVerified(ctx, encoder, r, d, content.Size)
-	if err == nil {
-		err = encoder.Close()
+	encode := encodeStream
+	if content.Size <= packedAtOnce {
+		encode = encodeAtOnce
 	}
-	encoder.Reset(nil) // it must not keep the spool
-	if err != nil {
+	if err := encode(ctx, spool, encoder, r, d, content.Size); err != nil {
 		spool.Close()
 		return nil, local(err)
 	}
 	return spool, nil
+}
+
+// packedAtOnce is the size of the largest blob that is compressed in one piece:
+// its header makes readers take no more memory than it has bytes.
+const packedAtOnce = 1 << 20
+
+func encodeAtOnce(ctx context.Context, w io.Writer, encoder *zstd.Encoder, r io.Reader, d artifacts.Digest, size int64) error {
+	var buf bytes.Buffer
+	if err := artifacts.CopyVerified(ctx, &buf, r, d, size); err != nil {
+		return err
+	}
+	_, err := w.Write(encoder.EncodeAll(buf.Bytes(), nil))
+	return err
+}
+
+func encodeStream(ctx context.Context, w io.Writer, encoder *zstd.Encoder, r io.Reader, d artifacts.Digest, size int64) error {
+	encoder.ResetContentSize(w, size)
+	defer encoder.Reset(nil) // it must not keep w
+	if err := artifacts.CopyVerified(ctx, encoder, r, d, size); err != nil {
+		return err
+	}
+	return encoder.Close()
 }

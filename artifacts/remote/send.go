@@ -22,9 +22,9 @@ type outgoing struct {
 	want  artifacts.Digest // of the content; empty: it is not checked
 	meter *meter
 
-	// there says whether the object is there as it should be. Without it, what is
-	// there is replaced.
-	there func(context.Context) (bool, error)
+	// there says, after a write ended with err, whether the object is there as it
+	// should be. Without it, what is there is replaced.
+	there func(ctx context.Context, err error) (bool, error)
 }
 
 // opener opens bytes in memory.
@@ -45,12 +45,15 @@ func (s *Store) send(ctx context.Context, o outgoing) (sent int64, err error) {
 			return sent, nil
 		}
 		if o.there != nil && !isLocal(err) && ctx.Err() == nil {
-			switch there, lookErr := o.there(ctx); {
-			case lookErr == nil && there:
+			there, lookErr := o.there(ctx, err)
+			switch exists := errors.Is(err, ErrExists); {
+			case there && lookErr == nil:
 				return sent, nil
-			case lookErr == nil && errors.Is(err, ErrExists):
-				o.there = nil // what is there is wrong
+			case exists && (lookErr == nil || errors.Is(lookErr, artifacts.ErrNotFound)):
+				o.there = nil // what is there is wrong, or was removed since
 				continue
+			case exists:
+				err = lookErr
 			}
 		}
 		if err := tries.again(ctx, s, err); err != nil {

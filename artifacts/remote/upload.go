@@ -124,7 +124,7 @@ func (s *Store) sendBlob(ctx context.Context, d artifacts.Digest, content Conten
 		}
 	}
 	if !replace {
-		o.there = func(ctx context.Context) (bool, error) { return s.isThere(ctx, d, content.Size, f) }
+		o.there = func(ctx context.Context, _ error) (bool, error) { return s.isThere(ctx, d, content.Size, f) }
 	}
 	o.meter = newMeter(progress, o.size, content.Size)
 	return s.send(ctx, o)
