@@ -79,8 +79,12 @@ func (s *Store) encoder() (*zstd.Encoder, error) {
 	if encoder, ok := s.encoders.Get().(*zstd.Encoder); ok {
 		return encoder, nil
 	}
-	// The fastest level, for uploads go on beside a run that needs the processor.
-	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(maxWindow/2))
+	return zstd.NewWriter(nil,
+		zstd.WithEncoderConcurrency(1),
+		zstd.WithEncoderLevel(zstd.SpeedFastest), // uploads go on beside a run that needs the processor
+		zstd.WithAllLitEntropyCompression(true),  // numbers shrink though nothing in them repeats
+		zstd.WithWindowSize(maxWindow/2),
+	)
 }
 
 // pack compresses a content, whose bytes it verifies, into a spool, since the size

@@ -19,6 +19,7 @@ type request struct {
 	watch  *watch
 	store  *Store
 	trial  bool
+	read   int64 // bytes of the body
 }
 
 // begin waits for a turn. end must be called in the end.
@@ -70,17 +71,28 @@ func (r *request) end(err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("the driver gave up: %v", err) // by itself, which the caller must not take for its own end
 	}
-	switch {
-	case isLocal(err):
-		r.store.breaker.leave(r.trial, unknown, nil)
-	case mayPass(err):
-		r.store.stats.failures.Add(1)
-		r.store.breaker.leave(r.trial, silent, err)
-	default:
-		r.store.breaker.leave(r.trial, answered, nil)
-	}
+	r.store.breaker.leave(r.trial, r.outcome(err), err)
 	return err
 }
+
+// outcome is what an error says of the remote.
+func (r *request) outcome(err error) outcome {
+	switch {
+	case isLocal(err):
+		return unknown
+	case !mayPass(err):
+		return answered
+	}
+	r.store.stats.failures.Add(1)
+	if r.read >= steady {
+		return answered // over a bad line, but it is there
+	}
+	return silent
+}
+
+// steady is after how many bytes what failed before is forgiven: a long transfer
+// over a bad line breaks off more often than requests may fail.
+const steady = 1 << 20
 
 // once makes a request of which nothing is left when call returns.
 func (s *Store) once(ctx context.Context, call func(*request) error) error {

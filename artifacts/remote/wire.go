@@ -27,10 +27,6 @@ type wire struct {
 	over    error // what ended it
 }
 
-// steady is after how many bytes what failed before is forgiven: a long transfer
-// over a bad line breaks off more often than Attempts.
-const steady = 1 << 20
-
 // open opens the body unless it is open, as often as it takes.
 func (w *wire) open() error {
 	for w.body == nil {
