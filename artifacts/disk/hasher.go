@@ -51,7 +51,7 @@ func (h *FileHasher) Unchanged(path string, s Stamp) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("checking %s: %w", path, err)
 	}
-	if id != s.ID {
+	if !s.ID.same(id) {
 		return false, nil
 	}
 	if !s.racy() {

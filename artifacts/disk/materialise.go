@@ -69,7 +69,7 @@ func (s *Store) isMaterialised(ctx context.Context, d artifacts.Digest, hex, des
 		return false, err
 	}
 	st, ok := s.stamps.lookup(dest)
-	if !ok || st.ID != id {
+	if !ok || !st.ID.same(id) {
 		return false, nil
 	}
 	if st.racy() {

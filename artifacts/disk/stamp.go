@@ -39,6 +39,15 @@ type FileID struct {
 	Changed       int64
 }
 
+// same says whether a file that is now as other says may still be the one that was
+// as id says. Devices do not count: a network mount has another number on each
+// host, and after each start of one, so that hosts would each hash what all of them
+// have. (git leaves them out likewise.)
+func (id FileID) same(other FileID) bool {
+	other.Device = id.Device
+	return id == other
+}
+
 // How long after a file's last change a stamp is racy: more than two ticks of
 // the slowest kernel clock (100 Hz), and more than the two seconds of a file
 // system that keeps whole seconds only.
@@ -66,7 +75,7 @@ func isWholeSecond(ns int64) bool { return ns%int64(time.Second) == 0 }
 
 // proves says whether a file that is now as id says has the content that the
 // stamp names.
-func (s Stamp) proves(id FileID) bool { return s.ID == id && !s.racy() }
+func (s Stamp) proves(id FileID) bool { return s.ID.same(id) && !s.racy() }
 
 func fileID(info fs.FileInfo) (FileID, error) {
 	st, ok := info.Sys().(*syscall.Stat_t)

@@ -197,3 +197,30 @@ func TestLockErrors(t *testing.T) {
 		t.Errorf("another error: %v", err)
 	}
 }
+
+// TestStampOfAnotherHost: what one host hashed another knows, to whom the mount has
+// another number.
+func TestStampOfAnotherHost(t *testing.T) {
+	s := openTest(t)
+	b := []byte("hashed on another host")
+	must(t, putBytes(s, b))
+	d := artifacts.DigestOf(b)
+	id, err := statFile(s.blobPath(d.Hex()))
+	must(t, err)
+	other := id
+	other.Device++
+	long := id.Changed + int64(time.Hour) // hashed long after it was written: not racy
+	for _, test := range []struct {
+		stamp  Stamp
+		proves bool
+	}{
+		{Stamp{Digest: d, ID: other, Hashed: long}, true},
+		{Stamp{Digest: d, ID: FileID{other.Device, id.Inode + 1, id.Size, id.Modified, id.Changed}, Hashed: long}, false},
+		{Stamp{Digest: d, ID: FileID{other.Device, id.Inode, id.Size, id.Modified, id.Changed - 1}, Hashed: long}, false},
+	} {
+		s.stamps.record(d.Hex(), test.stamp)
+		if _, known := s.remembered(d.Hex(), s.blobPath(d.Hex())); known != test.proves {
+			t.Errorf("%+v: known %v", test.stamp, known)
+		}
+	}
+}
