@@ -41,9 +41,10 @@ func New(rawURL string) (*Driver, error) {
 	return &Driver{dir: dir, calls: make(chan struct{}, maxCalls)}, nil
 }
 
-// Traits implements remote.Driver.
+// Traits implements remote.Driver. Other names than a disk store's are not taken, so
+// that blobs are kept as they are: nobody's housekeeping would know others.
 func (d *Driver) Traits() remote.Traits {
-	return remote.Traits{AnyName: true, Ranges: true, Conditional: true}
+	return remote.Traits{Ranges: true, Conditional: true}
 }
 
 // String implements remote.Driver.

@@ -87,7 +87,7 @@ func TestReadOnlyShare(t *testing.T) {
 	d := openDriver(t, dir)
 	must(t, put(d, "ac/abcd", []byte("action")))
 	must(t, unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
-	for _, name := range []string{"ac/ffff", "other/abcd"} {
+	for _, name := range []string{"ac/ffff", "cas/abcd"} {
 		if err := put(d, name, nil); !errors.Is(err, remote.ErrForbidden) || !errors.Is(err, unix.EROFS) {
 			t.Errorf("Write of %s: %v, want ErrForbidden", name, err)
 		}

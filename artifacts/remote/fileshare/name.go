@@ -37,26 +37,17 @@ func directory(rawURL string) (string, error) {
 	return "", fmt.Errorf("share %s %s", shown, wrong)
 }
 
-// location is where the object of a name lies, relative to the share: in a
-// directory by the first two letters of the name's last part, so that none grows
-// large. An underscore, which occurs in no name, stands for what is not there.
+// location is where the object of a name lies, relative to the share: where a disk
+// store has it, in a directory by its first two letters, so that none grows large.
 func location(name string) (string, error) {
-	dir, base, nested := strings.Cut(name, "/")
-	if !nested {
-		dir, base = "_", name
+	dir, base, _ := strings.Cut(name, "/")
+	if dir != "cas" && dir != "ac" || len(base) < 3 || len(base) > maxBase || strings.Trim(base, nameLetters) != "" {
+		return "", fmt.Errorf("object name %q: not cas/… or ac/… and three to %d letters and digits", name, maxBase)
 	}
-	if nested && !validPart(dir) || !validPart(base) {
-		return "", fmt.Errorf("object name %q: not one or two parts of letters, digits and dots", name)
-	}
-	fan := (strings.ReplaceAll(base, ".", "_") + "_")[:2]
-	return dir + "/" + fan + "/" + base, nil
+	return dir + "/" + base[:2] + "/" + base, nil
 }
 
 const (
-	nameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789."
-	maxPart     = 200 // bytes; file systems take 255
+	nameLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	maxBase     = 200 // file systems take 255
 )
-
-func validPart(part string) bool {
-	return part != "" && len(part) <= maxPart && strings.Trim(part, ".") != "" && strings.Trim(part, nameLetters) == ""
-}

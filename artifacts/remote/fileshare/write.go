@@ -290,16 +290,11 @@ func (u *upload) makeParent() error {
 	if made, err := u.d.made(u.share); err != nil || !made {
 		return errors.Join(errUnmounted, err)
 	}
-	fan := path.Dir(u.at)
-	for _, dir := range []string{path.Dir(fan), fan} {
-		if err := u.d.mkdir(u.share, dir); err != nil {
-			return err
-		}
-		if err := u.d.syncDir(u.share, path.Dir(dir)); err != nil {
-			return err
-		}
+	parent := path.Dir(u.at)
+	if err := u.d.mkdir(u.share, parent); err != nil {
+		return err
 	}
-	return nil
+	return u.d.syncDir(u.share, path.Dir(parent))
 }
 
 // abort drops an upload that came to nothing, unless somebody else has it.
