@@ -164,7 +164,7 @@ func checkCache(ctx context.Context, flag string, s *streams) check {
 }
 
 // checkSharing says of a cache that a group shares whether all of it is the
-// group's to write.
+// group's to write, and of one on a network mount whether its locks hold there.
 func checkSharing(c *check, store *disk.Store) {
 	shared, closed, err := store.Sharing()
 	switch {
@@ -176,6 +176,11 @@ func checkSharing(c *check, store *disk.Store) {
 		c.Remedy = fmt.Sprintf("as their owner: find %[1]s -type d -exec chmod g+s {} + ; chmod -R g=u %[1]s", shellWord(store.Dir()))
 	case shared:
 		c.Text += ", shared by its group"
+	}
+	if option := store.LocalLocks(); option != "" {
+		c.State = checkMissing
+		c.Text += fmt.Sprintf(", on a mount whose locks other hosts do not see (%s)", option)
+		c.Remedy = strings.TrimPrefix(c.Remedy+"\nif other hosts use it too: mount it without that option, or name it as a remote (file://…) and another cache", "\n")
 	}
 }
 
