@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 }
 
 var helpers = map[string]func(dir string, number int) error{
+	"member": addAsMember,
 	"forever": func(dir string, first int) error { // until it is killed; says what is kept
 		s, err := disk.Open(dir, disk.Options{})
 		if err != nil {
