@@ -58,6 +58,9 @@ func MkdirAll(dir string) error {
 // Mkdir makes a directory, as os.Mkdir does with 0o777.
 func Mkdir(dir string) error {
 	parent, err := os.OpenRoot(filepath.Dir(dir))
+	if errors.Is(err, fs.ErrPermission) {
+		return os.Mkdir(dir, 0o777) // one that we may enter and not list
+	}
 	if err == nil {
 		defer parent.Close()
 		err = MkdirIn(parent, filepath.Base(dir))
