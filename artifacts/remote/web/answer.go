@@ -117,21 +117,21 @@ func (d *Driver) words(resp *http.Response) string {
 // characters and without what was confided to the server.
 func (d *Driver) shown(text string) string {
 	text, _, _ = strings.Cut(strings.TrimSpace(text), "\n")
-	for _, secret := range d.secrets {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret, "***")
-		}
-	}
-	line := []rune(strings.Map(func(r rune) rune {
+	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
 			return -1
 		}
 		return r
-	}, text))
-	if len(line) > maxWords {
+	}, text)
+	for _, secret := range d.secrets { // in what is left: it may have stood there in pieces
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "***")
+		}
+	}
+	if line := []rune(text); len(line) > maxWords {
 		return string(line[:maxWords]) + "…"
 	}
-	return string(line)
+	return text
 }
 
 // shownError is err with a text that people may see: those of package http quote

@@ -40,7 +40,7 @@ func shortName(name string) string {
 // into a GET, takes credentials along to subdomains, and quotes in its errors
 // the URLs that a server names, which may be signed.
 func (d *Driver) send(ctx context.Context, r request) (*http.Response, error) {
-	if !fs.ValidPath(r.name) {
+	if !isName(r.name) {
 		return nil, fmt.Errorf("%q is not the name of an object", r.name)
 	}
 	at := d.base.JoinPath(r.name)
@@ -60,6 +60,14 @@ func (d *Driver) send(ctx context.Context, r request) (*http.Response, error) {
 		}
 	}
 	return nil, fmt.Errorf("%s: the server redirects more than %d times", r, maxRedirects)
+}
+
+// isName says whether a name is one of remote.Driver: parts of letters, digits
+// and dots, so that it is its own escaped form and leads nowhere else.
+func isName(name string) bool {
+	return fs.ValidPath(name) && name != "." && !strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '/'
+	})
 }
 
 // sendTo asks one server, once more if the connection that had been kept for that
