@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -20,8 +21,8 @@ const (
 	maxWindow = 8 << 20
 
 	// What a body may inflate to: so many bytes, and so many more for each that
-	// came. A store takes up a body that broke off by a range, which is not
-	// compressed, so that a true file of zeros still arrives.
+	// came. After more, zstd is asked for no more, so that a true file of zeros
+	// arrives when the store asks again.
 	inflateFree  = 16 << 20
 	inflateRatio = 1000
 )
@@ -45,9 +46,10 @@ func contentCoding(resp *http.Response, asked bool) (string, error) {
 	}
 }
 
-// inflate is what a compressed body stands for. Closing it closes body.
-func (c *coding) inflate(body io.ReadCloser) (io.ReadCloser, error) {
-	in := &inflation{body: body, pool: &c.decoders}
+// inflate is what a compressed body stands for; excessive is set if that is more
+// than is believed. Closing it closes body.
+func (c *coding) inflate(body io.ReadCloser, excessive *atomic.Bool) (io.ReadCloser, error) {
+	in := &inflation{body: body, pool: &c.decoders, excessive: excessive}
 	in.decoder, _ = c.decoders.Get().(*zstd.Decoder)
 	if in.decoder == nil {
 		var err error
@@ -65,12 +67,13 @@ func (c *coding) inflate(body io.ReadCloser) (io.ReadCloser, error) {
 
 // An inflation is a body being inflated.
 type inflation struct {
-	body    io.ReadCloser
-	decoder *zstd.Decoder
-	pool    *sync.Pool
-	came    int64 // bytes of body
-	made    int64 // bytes inflated
-	broken  error // of body
+	body      io.ReadCloser
+	decoder   *zstd.Decoder
+	pool      *sync.Pool
+	excessive *atomic.Bool
+	came      int64 // bytes of body
+	made      int64 // bytes inflated
+	broken    error // of body
 }
 
 // wire is the reader of an inflation's body, which counts, and remembers an
@@ -93,6 +96,7 @@ func (in *inflation) Read(p []byte) (int, error) {
 	n, err := in.decoder.Read(p)
 	in.made += int64(n)
 	if in.made > inflateFree+inflateRatio*in.came {
+		in.excessive.Store(true)
 		return 0, fmt.Errorf("a compressed body of %d bytes inflates to more than %d", in.came, inflateFree+inflateRatio*in.came)
 	}
 	if err != nil && in.broken != nil {

@@ -95,7 +95,10 @@ func (d *Driver) Read(ctx context.Context, name string, offset, length int64) (i
 }
 
 func (d *Driver) readWhole(ctx context.Context, name string) (io.ReadCloser, error) {
-	r := request{method: http.MethodGet, name: name, header: http.Header{"Accept-Encoding": {zstdCoding + ", identity;q=0.5"}}}
+	r := request{method: http.MethodGet, name: name, header: http.Header{"Accept-Encoding": {"identity"}}}
+	if !d.learnt.excessive.Load() {
+		r.header.Set("Accept-Encoding", zstdCoding+", identity;q=0.5")
+	}
 	resp, err := d.send(ctx, r)
 	if err != nil {
 		return nil, err
@@ -117,13 +120,13 @@ func (d *Driver) opened(r request, resp *http.Response) (io.ReadCloser, error) {
 }
 
 func (d *Driver) object(r request, resp *http.Response) (io.ReadCloser, error) {
-	coding, err := contentCoding(resp, r.header.Get("Range") == "")
+	coding, err := contentCoding(resp, lists(r.header, "Accept-Encoding", zstdCoding))
 	if err != nil {
 		return nil, err
 	}
 	body := resp.Body
 	if coding != "" {
-		if body, err = d.coding.inflate(body); err != nil {
+		if body, err = d.coding.inflate(body, &d.learnt.excessive); err != nil {
 			return nil, err
 		}
 	}
@@ -230,7 +233,7 @@ func (d *Driver) readPart(ctx context.Context, name string, offset, length int64
 		d.learnt.ranges.Store(true)
 		return named{body, r, d}, nil
 	case http.StatusOK:
-		d.learnt.ranges.Store(false)
+		d.learnt.entire.Store(true)
 		body, err := d.opened(r, resp)
 		if err != nil {
 			return nil, err

@@ -28,10 +28,12 @@ var _ remote.Driver = (*Driver)(nil)
 
 // learnt is what the answers of the server have shown of it.
 type learnt struct {
-	ranges      atomic.Bool // it answers with the part that was asked for
+	ranges      atomic.Bool // it says that it answers with the part that was asked for
+	entire      atomic.Bool // it has answered with all of an object all the same
 	conditional atomic.Bool // it has refused to replace an object
 	inflates    atomic.Bool // it says that it takes bodies that are compressed with zstd
 	literal     atomic.Bool // it has refused one all the same
+	excessive   atomic.Bool // something inflated to more than is believed: zstd is asked for no more
 	headless    atomic.Bool // it does not know HEAD
 	impatient   atomic.Bool // Expect is of no use: it refuses it, or speaks HTTP/2
 }
@@ -94,11 +96,14 @@ func (d *Driver) Close() error {
 }
 
 // Traits implements remote.Driver. It says of an ability that the server has it
-// once an answer has shown that: by "Accept-Ranges: bytes" or a 206; and by a 412
-// to a write that was to replace nothing, or by "Accept-Encoding: zstd", which
-// `prismflow cache serve` says.
+// once an answer has shown that: by "Accept-Ranges: bytes" or a 206; by a 412 to a
+// write that was to replace nothing; or both by "Accept-Encoding: zstd", which is
+// how `prismflow cache serve` is known.
 func (d *Driver) Traits() remote.Traits {
-	return remote.Traits{Ranges: d.learnt.ranges.Load(), Conditional: d.learnt.conditional.Load()}
+	return remote.Traits{
+		Ranges:      d.learnt.ranges.Load() && !d.learnt.entire.Load(),
+		Conditional: d.learnt.conditional.Load(),
+	}
 }
 
 // learn takes from an answer what it shows of the server.
@@ -108,6 +113,7 @@ func (d *Driver) learn(resp *http.Response, ours bool) {
 	}
 	if ours && lists(resp.Header, "Accept-Encoding", zstdCoding) { // RFC 9110, 12.5.3
 		d.learnt.inflates.Store(true)
+		d.learnt.ranges.Store(true)
 		d.learnt.conditional.Store(true)
 	}
 	if resp.ProtoMajor >= 2 {
