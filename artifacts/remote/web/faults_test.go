@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -567,6 +568,30 @@ func TestDeadConnections(t *testing.T) {
 		server.CloseClientConnections()
 		if err := get("cas/"+artifacts.DigestOf(b).Hex(), 0, -1, b)(t.Context(), d); err != nil {
 			t.Errorf("GET over a dead connection: %v", err)
+		}
+	}
+}
+
+// An upload that finds no server ends, and its content is closed.
+func TestUploadsEndWithoutServer(t *testing.T) {
+	address, _ := encrypted(t, newReference())
+	for what, row := range map[string]struct {
+		address string
+		opts    Options
+	}{
+		"nobody listens":    {fmt.Sprintf("http://127.0.0.1:%d", freePort(t)), Options{}},
+		"no such host":      {"http://cache.invalid", Options{Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }}},
+		"malformed proxy":   {"http://cache.invalid", Options{Proxy: func(*http.Request) (*url.URL, error) { return nil, errors.New("no") }}},
+		"unknown authority": {address, Options{}},
+		"no TLS":            {strings.Replace(address, "https", "http", 1), Options{}},
+	} {
+		d := open(t, row.address, row.opts)
+		for _, b := range [][]byte{blob, storetest.Random(4<<20, 40)} {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			if err := put(b, true)(ctx, d); err == nil || ctx.Err() != nil {
+				t.Errorf("%s: %v, want an error in time", what, err)
+			}
+			cancel()
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -17,8 +18,9 @@ import (
 )
 
 // startNginx starts an nginx with the configuration that users are shown, and
-// returns its address with the credentials of who may write.
-func startNginx(t testing.TB) (address string) {
+// returns its address with the credentials of who may write. With a certificate
+// it speaks TLS and HTTP/2.
+func startNginx(t testing.TB, certificate *certificate) (address string) {
 	t.Helper()
 	program, err := exec.LookPath("nginx")
 	if err != nil {
@@ -35,7 +37,12 @@ func startNginx(t testing.TB) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	replaced := strings.NewReplacer("listen 8080;", fmt.Sprintf("listen 127.0.0.1:%d;", port), "/srv/prismflow", dir).Replace(string(site))
+	scheme, listen := "http", fmt.Sprintf("listen 127.0.0.1:%d;", port)
+	if certificate != nil {
+		scheme = "https"
+		listen = fmt.Sprintf("listen 127.0.0.1:%d ssl http2; ssl_certificate %s; ssl_certificate_key %s;", port, certificate.file, certificate.keyFile)
+	}
+	replaced := strings.NewReplacer("listen 8080;", listen, "/srv/prismflow", dir).Replace(string(site))
 	writeFile(t, filepath.Join(dir, "users"), "writer:{PLAIN}secret\n")
 	for _, sub := range []string{"data", "tmp"} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o777); err != nil {
@@ -45,7 +52,7 @@ func startNginx(t testing.TB) (address string) {
 	config := filepath.Join(dir, "nginx.conf")
 	writeFile(t, config, fmt.Sprintf(nginxMain, user(), dir, replaced))
 	start(t, fmt.Sprintf("127.0.0.1:%d", port), exec.Command(program, "-p", dir, "-c", config, "-e", "stderr"))
-	return fmt.Sprintf("http://writer:secret@127.0.0.1:%d", port)
+	return fmt.Sprintf("%s://writer:secret@127.0.0.1:%d", scheme, port)
 }
 
 // nginxMain is what an installed nginx has around the file of a site.
@@ -144,18 +151,44 @@ func acquainted(t testing.TB, address string, opts Options) *Driver {
 }
 
 func TestNginxDriver(t *testing.T) {
-	address := startNginx(t)
-	remotetest.Run(t, func(t *testing.T) remote.Driver {
-		d := acquainted(t, address, Options{})
-		if want := (remote.Traits{Ranges: true}); d.Traits() != want {
-			t.Fatalf("traits %+v, want %+v", d.Traits(), want)
-		}
-		return d
-	})
+	for name, certificate := range map[string]*certificate{"HTTP/1.1": nil, "HTTP/2": newCertificate(t)} {
+		t.Run(name, func(t *testing.T) {
+			address := startNginx(t, certificate)
+			remotetest.Run(t, func(t *testing.T) remote.Driver {
+				d := acquainted(t, address, certificate.options())
+				if want := (remote.Traits{Ranges: true}); d.Traits() != want {
+					t.Fatalf("traits %+v, want %+v", d.Traits(), want)
+				}
+				if d.learnt.impatient.Load() != (certificate != nil) {
+					t.Fatal("spoken is not what was to be spoken")
+				}
+				return d
+			})
+		})
+	}
 }
 
 func TestNginxStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) artifacts.Store {
-		return openStore(t, startNginx(t), Options{})
+		return openStore(t, startNginx(t, nil), Options{})
 	})
+}
+
+// With the configuration that users are shown everybody reads, and writes who is
+// known.
+func TestNginxKnowsWhoMayWrite(t *testing.T) {
+	address := startNginx(t, nil)
+	if err := put(blob, true)(t.Context(), open(t, address, Options{})); err != nil {
+		t.Fatalf("who may: %v", err)
+	}
+	anonymous := strings.Replace(address, "writer:secret@", "", 1)
+	for what, place := range map[string]string{"nobody": anonymous, "somebody else": strings.Replace(address, "secret", "guess", 1)} {
+		d := open(t, place, Options{})
+		if err := put(page, true)(t.Context(), d); !errors.Is(err, remote.ErrForbidden) {
+			t.Errorf("%s writes: %v, want ErrForbidden", what, err)
+		}
+		if err := whole(t.Context(), d); err != nil && what == "nobody" {
+			t.Errorf("%s reads: %v", what, err)
+		}
+	}
 }
