@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -100,8 +101,8 @@ func BenchmarkNginx(b *testing.B) {
 	store, rival, dir := openStore(b, address, Options{}), newRival(b, address), b.TempDir()
 	b.Run("put 256 MiB", func(b *testing.B) {
 		c := &contest{b: b}
-		for n := range b.N {
-			path, d := largeFile(b, dir, n)
+		for range b.N {
+			path, d := largeFile(b, dir)
 			c.round(func() error {
 				_, err := store.Upload(b.Context(), d, fileContent(path, largeBytes), nil)
 				return err
@@ -117,7 +118,7 @@ func BenchmarkNginx(b *testing.B) {
 		c.report(float64(b.N)*largeBytes/1e6, "MB/s")
 	})
 	b.Run("get 256 MiB", func(b *testing.B) {
-		path, d := largeFile(b, dir, -1)
+		path, d := largeFile(b, dir)
 		if _, err := store.Upload(b.Context(), d, fileContent(path, largeBytes), nil); err != nil {
 			b.Fatal(err)
 		}
@@ -138,8 +139,8 @@ func BenchmarkNginx(b *testing.B) {
 	})
 	b.Run("put 1,000 of 20 kB", func(b *testing.B) {
 		c := &contest{b: b}
-		for n := range b.N {
-			small := smallBlobs(n)
+		for range b.N {
+			small := smallBlobs()
 			c.round(func() error {
 				return each(small, func(d artifacts.Digest, blob []byte) error {
 					return store.Put(b.Context(), d, smallBytes, bytes.NewReader(blob))
@@ -153,7 +154,7 @@ func BenchmarkNginx(b *testing.B) {
 		c.report(float64(b.N*smallObjects), "objects/s")
 	})
 	b.Run("get 1,000 of 20 kB", func(b *testing.B) {
-		small := smallBlobs(-1)
+		small := smallBlobs()
 		if err := each(small, func(d artifacts.Digest, blob []byte) error {
 			return store.Put(b.Context(), d, smallBytes, bytes.NewReader(blob))
 		}); err != nil {
@@ -179,11 +180,11 @@ func BenchmarkNginx(b *testing.B) {
 	})
 }
 
-// largeFile makes a file of random bytes that n tells from others.
-func largeFile(b *testing.B, dir string, n int) (path string, d artifacts.Digest) {
+// largeFile makes a file of random bytes that nobody has sent yet.
+func largeFile(b *testing.B, dir string) (path string, d artifacts.Digest) {
 	b.Helper()
 	content := storetest.Random(largeBytes, 1)
-	binary.LittleEndian.PutUint64(content, uint64(n))
+	binary.LittleEndian.PutUint64(content, rand.Uint64())
 	path = filepath.Join(dir, "large")
 	if err := os.WriteFile(path, content, 0o666); err != nil {
 		b.Fatal(err)
@@ -200,13 +201,13 @@ func otherName(d artifacts.Digest) string {
 	return "cas/" + artifacts.DigestOf([]byte(d)).Hex()
 }
 
-// smallBlobs are random bytes that n tells from others.
-func smallBlobs(n int) map[artifacts.Digest][]byte {
+// smallBlobs are random bytes that nobody has sent yet.
+func smallBlobs() map[artifacts.Digest][]byte {
 	blobs := map[artifacts.Digest][]byte{}
 	all := storetest.Random(smallBytes*smallObjects, 2)
 	for i := range smallObjects {
 		blob := all[i*smallBytes : (i+1)*smallBytes]
-		binary.LittleEndian.PutUint64(blob, uint64(n))
+		binary.LittleEndian.PutUint64(blob, rand.Uint64())
 		blobs[artifacts.DigestOf(blob)] = blob
 	}
 	return blobs
