@@ -47,6 +47,7 @@ var owners = map[string][]string{
 	"cloud.google.com/go":            {"artifacts/remote/cloud"},
 	"google.golang.org/api":          {"artifacts/remote/cloud"},
 	"golang.org/x/oauth2":            {"artifacts/remote/cloud"},
+	"github.com/prometheus":          {"artifacts/server"},
 }
 
 // TestArrows keeps imports pointing one way: cmd → pipelines → stages → {dag,
