@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/prismflow/prismflow/artifacts"
 )
@@ -103,7 +104,7 @@ func (s *Server) putAction(x *exchange, k artifacts.Key) error {
 func (s *Server) keepable(ctx context.Context, action []byte) ([]byte, error) {
 	n := namingOf(action)
 	if len(n.files) > 0 && len(n.more) == 0 && n.files[0].Path != contentsPath {
-		return action, nil
+		return action, s.storeEmpty(ctx, n.files)
 	}
 	contents := artifacts.OutputFile{Path: contentsPath, Digest: artifacts.DigestOf(action), Bytes: int64(len(action))}
 	if err := s.store.Put(ctx, contents.Digest, contents.Bytes, bytes.NewReader(action)); err != nil {
@@ -132,6 +133,16 @@ func (s *Server) keepable(ctx context.Context, action []byte) ([]byte, error) {
 		return nil, refuse(http.StatusRequestEntityTooLarge, "the action names blobs as none may: %v", err)
 	}
 	return encoded, nil
+}
+
+// storeEmpty stores the empty blob for an action that names it: to whoever looks
+// into the directory it has to be there, too.
+func (s *Server) storeEmpty(ctx context.Context, named []artifacts.OutputFile) error {
+	isEmpty := func(blob artifacts.OutputFile) bool { return blob.Digest == emptyBlob }
+	if !slices.ContainsFunc(named, isEmpty) {
+		return nil
+	}
+	return s.store.Put(ctx, emptyBlob, 0, bytes.NewReader(nil))
 }
 
 // absent refuses to replace an action that is of use.

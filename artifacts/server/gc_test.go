@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -58,7 +59,8 @@ func TestGCBesideClients(t *testing.T) {
 // The server keeps to its size: what was used longest ago goes first.
 func TestQuota(t *testing.T) {
 	const most = 100_000
-	r := newRig(t, Options{MaxBytes: most})
+	pinned := disk.Keep{Why: "pinned", Keys: []artifacts.Key{artifacts.Key(strings.TrimPrefix(ac(2), "/ac/"))}}
+	r := newRig(t, Options{MaxBytes: most, Keep: func(context.Context) ([]disk.Keep, error) { return []disk.Keep{pinned}, nil }})
 	publish := func(n byte) int {
 		content := random(4000, uint64(n))
 		if got := r.ask("PUT", cas(content), content); got.status != 201 {
@@ -86,6 +88,8 @@ func TestQuota(t *testing.T) {
 	r.eventually("the oldest went", func() bool { return r.ask("GET", ac(1), nil).status == 404 })
 	r.want(r.ask("GET", ac(0), nil), 200)
 	r.want(r.ask("GET", ac(24), nil), 200)
+	r.want(r.ask("GET", ac(2), nil), 200) // as old as those that went, and pinned
+	r.want(r.ask("GET", ac(3), nil), 404)
 
 	// What was used just now stays, and when that is all, nothing more is taken.
 	full := 0

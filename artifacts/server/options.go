@@ -1,11 +1,14 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/prismflow/prismflow/artifacts/disk"
 )
 
 // Options are the choices of a Server. Of the zero value only Tokens or Anonymous
@@ -25,6 +28,10 @@ type Options struct {
 	// longest ago goes, down to nine tenths of it; a tenth above it, nothing more
 	// is taken. 0 is no bound.
 	MaxBytes int64
+
+	// Keep says what stays whatever MaxBytes is, as disk.GCOptions has it. nil:
+	// nothing.
+	Keep func(context.Context) ([]disk.Keep, error)
 
 	// MaxClients is how many requests are served at once. One more is told to
 	// come back. 0 means DefaultMaxClients.

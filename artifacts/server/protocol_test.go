@@ -238,6 +238,17 @@ func TestActionsNeedTheirBlobs(t *testing.T) {
 	r.want(r.ask("GET", ac(2), nil), 404)
 }
 
+// The empty blob need not be sent, and is in the store when an action names it.
+func TestActionWithTheEmptyBlob(t *testing.T) {
+	r := newRig(t, Options{})
+	action := artifacts.ActionResult{OutputFiles: []artifacts.OutputFile{{Path: "nothing", Digest: emptyBlob}}}.Encode()
+	r.want(r.ask("PUT", ac(1), action), 201)
+	r.want(r.ask("GET", ac(1), nil), 200, string(action))
+	if report := r.verify(); report.Actions != 1 || report.Blobs != 1 {
+		t.Errorf("the store has %+v", report)
+	}
+}
+
 func (r *rig) blobFile(content []byte) string {
 	hex := digestOf(content).Hex()
 	return r.store.Dir() + "/cas/" + hex[:2] + "/" + hex

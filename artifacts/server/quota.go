@@ -72,7 +72,7 @@ func (s *Server) recount(ctx context.Context) error {
 // collect makes room: down to nine tenths, so that the next blob does not have it
 // run again.
 func (s *Server) collect(ctx context.Context) error {
-	report, err := s.store.GC(ctx, disk.GCOptions{MaxBytes: s.quota.max - s.quota.max/10})
+	report, err := s.store.GC(ctx, disk.GCOptions{MaxBytes: s.quota.max - s.quota.max/10, Keep: s.opts.Keep})
 	if err != nil {
 		return err
 	}

@@ -114,6 +114,9 @@ func runCacheServe(ctx context.Context, o serveOptions, levelSet bool, s *stream
 		return cacheError{err}
 	}
 	defer store.Close()
+	options.Keep = func(ctx context.Context) ([]disk.Keep, error) {
+		return new(gcReport).keep(ctx, store, 0, s.now().Add(-downloadsStay))
+	}
 	serving, err := server.New(store, options)
 	if err != nil {
 		return cacheError{err}
