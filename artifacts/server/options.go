@@ -52,9 +52,6 @@ type Options struct {
 	// Log hears of each request (level info) and of what went wrong. The zero value
 	// is silent.
 	Log *zerolog.Logger
-
-	// Now is the clock. nil means time.Now.
-	Now func() time.Time
 }
 
 // Defaults of Options.
@@ -108,9 +105,6 @@ func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		silent := zerolog.Nop()
 		o.Log = &silent
-	}
-	if o.Now == nil {
-		o.Now = time.Now
 	}
 	return o
 }

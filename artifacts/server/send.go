@@ -23,9 +23,8 @@ func (s *Server) getBlob(x *exchange, d artifacts.Digest) error {
 	if d == emptyBlob {
 		return s.send(x, bytes.NewReader(nil), 0, d.Hex())
 	}
-	// Whoever hears that a blob is here will not send it, and counts on it.
 	if x.r.Method == http.MethodHead {
-		if err := s.holds.keep(x.r.Context(), d); err != nil {
+		if err := s.keep(x.r.Context(), d); err != nil {
 			return err
 		}
 	}
@@ -61,12 +60,25 @@ func (s *Server) verified(ctx context.Context, d artifacts.Digest) (path string,
 	return path, err
 }
 
+// keep has a blob stay that is here, before a client is told so: it will not send
+// it, and counts on it. Afterwards it may be gone nevertheless, until one looks.
+func (s *Server) keep(ctx context.Context, d artifacts.Digest) error {
+	if _, err := s.store.Stat(ctx, d); err != nil {
+		return err // not kept: a client could ask for any number of names
+	}
+	return s.holds.keep(ctx, d)
+}
+
 // hasBlob says whether a blob is here, verified, and will stay for a while.
 func (s *Server) hasBlob(x *exchange, d artifacts.Digest) (bool, error) {
 	if d == emptyBlob {
 		return true, nil
 	}
-	if err := s.holds.keep(x.r.Context(), d); err != nil {
+	err := s.keep(x.r.Context(), d)
+	if errors.Is(err, artifacts.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
 		return false, err
 	}
 	f, err := s.openBlob(x.r.Context(), d)

@@ -96,7 +96,6 @@ func runCacheServe(ctx context.Context, o serveOptions, levelSet bool, s *stream
 	if err != nil {
 		return usageError{err}
 	}
-	options.Now = s.now
 	if o.tokens != "" {
 		if options.Tokens, err = server.OpenTokens(s.path(o.tokens), warn); err != nil {
 			return usageError{fmt.Errorf("--tokens: %w", err)}
