@@ -10,8 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
-	"runtime/metrics"
 	"strings"
 	"testing"
 	"time"
@@ -187,13 +185,8 @@ func TestMemory(t *testing.T) {
 func peakHeap(t *testing.T, s shape) uint64 {
 	t.Helper()
 	path, size := reviewFile(t, false, s)
-	runtime.GC()
-	stop, peak := make(chan struct{}), make(chan uint64)
-	go func() { peak <- watchHeap(stop) }()
 	start := time.Now()
-	runReviews(t, path)
-	close(stop)
-	most := <-peak
+	most := stagetest.PeakHeap(func() { runReviews(t, path) })
 	seconds := time.Since(start).Seconds()
 	t.Logf("%d reviews, %d users, %d items: at most %d MiB of heap; %.0f s, %.0f MB/s",
 		s.reviews, s.users, s.items, most>>20, seconds, float64(size)/1e6/seconds)
@@ -201,20 +194,4 @@ func peakHeap(t *testing.T, s shape) uint64 {
 		t.Fatal(err)
 	}
 	return most
-}
-
-// watchHeap returns the most bytes that a collection found alive.
-func watchHeap(stop <-chan struct{}) uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	most := uint64(0)
-	for tick := time.NewTicker(20 * time.Millisecond); ; {
-		metrics.Read(sample)
-		most = max(most, sample[0].Value.Uint64())
-		select {
-		case <-stop:
-			tick.Stop()
-			return most
-		case <-tick.C:
-		}
-	}
 }

@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
-	"runtime/metrics"
 	"strings"
 	"testing"
 	"time"
@@ -42,18 +40,14 @@ func peakHeap(t *testing.T, reviews, users, businesses int) uint64 {
 	path := filepath.Join(t.TempDir(), reviewFile)
 	writeReviews(t, path, reviews, users, businesses)
 	size, _ := os.Stat(path)
-	runtime.GC()
-	stop, peak := make(chan struct{}), make(chan uint64)
-	go func() { peak <- watchHeap(stop) }()
-	start := time.Now()
 	stage := Reviews{Source: stages.SourceFiles(path)}
 	stage.Interactions = stages.ToFile[tables.Interaction](filepath.Join(t.TempDir(), "out.arrow"))
-	err := stage.Run(context.Background(), stagetest.Env(t))
-	close(stop)
-	most := <-peak
-	if err != nil {
-		t.Fatal(err)
-	}
+	start := time.Now()
+	most := stagetest.PeakHeap(func() {
+		if err := stage.Run(context.Background(), stagetest.Env(t)); err != nil {
+			t.Fatal(err)
+		}
+	})
 	seconds := time.Since(start).Seconds()
 	t.Logf("%d reviews, %d users, %d businesses: at most %d MiB of heap; %.0f s, %.0f MB/s",
 		reviews, users, businesses, most>>20, seconds, float64(size.Size())/1e6/seconds)
@@ -61,22 +55,6 @@ func peakHeap(t *testing.T, reviews, users, businesses int) uint64 {
 		t.Fatal(err)
 	}
 	return most
-}
-
-// watchHeap returns the most bytes that a collection found alive.
-func watchHeap(stop <-chan struct{}) uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	most := uint64(0)
-	for tick := time.NewTicker(20 * time.Millisecond); ; {
-		metrics.Read(sample)
-		most = max(most, sample[0].Value.Uint64())
-		select {
-		case <-stop:
-			tick.Stop()
-			return most
-		case <-tick.C:
-		}
-	}
 }
 
 // writeReviews writes reviews like Yelp's, but with short texts. Each user and

@@ -1,0 +1,36 @@
+package stagetest
+
+import (
+	"runtime"
+	"runtime/metrics"
+	"time"
+)
+
+// PeakHeap is the most bytes that a garbage collection found alive while run ran,
+// looked at every 20 ms.
+func PeakHeap(run func()) (most uint64) {
+	runtime.GC()
+	stop, peak := make(chan struct{}), make(chan uint64)
+	go func() { peak <- watchHeap(stop) }()
+	defer func() { // also when run does not come back, as a test that fails does not
+		close(stop)
+		most = <-peak
+	}()
+	run()
+	return most
+}
+
+func watchHeap(stop <-chan struct{}) uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	most := uint64(0)
+	for tick := time.NewTicker(20 * time.Millisecond); ; {
+		metrics.Read(sample)
+		most = max(most, sample[0].Value.Uint64())
+		select {
+		case <-stop:
+			tick.Stop()
+			return most
+		case <-tick.C:
+		}
+	}
+}
