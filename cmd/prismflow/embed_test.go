@@ -2,9 +2,12 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha1"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/png"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -102,20 +105,73 @@ func killAt(t *testing.T, p process, items int64) (reached int64) {
 	return 0
 }
 
-var known = regexp.MustCompile(`(\d+) texts known, (\d+) new`)
+// embedPicturesPipeline writes a pipeline that embeds the pictures of so many
+// items, each another one, out of a directory.
+func embedPicturesPipeline(t *testing.T, dir, weights string, items int) {
+	t.Helper()
+	embedPipeline(t, dir, weights, items)
+	pictures := filepath.Join(dir, "pictures")
+	if err := os.MkdirAll(pictures, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for i := range items {
+		picture := image.NewGray(image.Rect(0, 0, 16, 16))
+		for at := range picture.Pix {
+			picture.Pix[at] = byte(at * (i + 1) / 7)
+		}
+		copy(picture.Pix, fmt.Sprintf("%d", i))
+		var buf bytes.Buffer
+		if err := png.Encode(&buf, picture); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(pictures, fmt.Sprintf("B%05d.png", i)), buf.Bytes(), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(dir, "p.toml")
+	pipeline, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pipeline = append(pipeline, `images  = "images.images"
+modalities = ["image"]
+
+[stages.images]
+kind      = "images.download"
+items     = "corpus.items"
+directory = "./pictures"
+`...)
+	if err := os.WriteFile(file, pipeline, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // TestKilledEmbedding kills runs while they embed. The next run has all that was
 // made but the batch in flight, and comes to what an undisturbed run comes to.
 func TestKilledEmbedding(t *testing.T) {
-	const items, kills = 2000, 3
+	for _, c := range []struct {
+		what  string
+		items int64
+		write func(t *testing.T, dir, weights string, items int)
+	}{
+		{"texts", 2000, embedPipeline}, {"pictures", 400, embedPicturesPipeline},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			killEmbedding(t, regexp.MustCompile(`(\d+) `+c.what+` known, (\d+) new`), c.items, c.write)
+		})
+	}
+}
+
+func killEmbedding(t *testing.T, known *regexp.Regexp, items int64, write func(t *testing.T, dir, weights string, items int)) {
+	const kills = 3
 	weights := tinyClip(t)
 	undisturbed := process{t.TempDir(), filepath.Join(t.TempDir(), "cache")}
-	embedPipeline(t, undisturbed.dir, weights, items)
+	write(t, undisturbed.dir, weights, int(items))
 	undisturbed.must(t, "run", "p.toml")
 	want := undisturbed.digests(t, "p.toml")["embed.features"]
 
 	p := process{t.TempDir(), filepath.Join(t.TempDir(), "cache")}
-	embedPipeline(t, p.dir, weights, items)
+	write(t, p.dir, weights, int(items))
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
 	reached := int64(0)
@@ -130,9 +186,13 @@ func TestKilledEmbedding(t *testing.T) {
 		t.Fatalf("the log does not say what was known:\n%s", log)
 	}
 	had, _ := strconv.ParseInt(found[1], 10, 64)
+	fresh, _ := strconv.ParseInt(found[2], 10, 64)
 	t.Logf("killed at %d items, and %d were known then", reached, had)
 	if had < reached {
-		t.Errorf("%d of the %d texts that were embedded are not known after a kill", reached-had, reached)
+		t.Errorf("%d of the %d that were embedded are not known after a kill", reached-had, reached)
+	}
+	if had+fresh != items {
+		t.Errorf("%d known and %d new of %d", had, fresh, items)
 	}
 	if got := p.digests(t, "p.toml")["embed.features"]; got != want {
 		t.Errorf("after the kills the features are %s, and undisturbed %s", got, want)
