@@ -40,6 +40,7 @@ type cachedResult struct {
 	Used        time.Time     `json:"used"` // last, within a minute
 	User        string        `json:"user,omitempty"`
 	Host        string        `json:"host,omitempty"` // where it was made
+	From        string        `json:"from,omitempty"` // the remote that it is from, if a run here fetched it
 	Run         string        `json:"run"`
 	Seconds     float64       `json:"seconds"` // that making it took
 	Bytes       int64         `json:"bytes"`   // of all its blobs
@@ -57,9 +58,10 @@ type damagedResult struct {
 }
 
 const cacheLsDoc = `Ls lists the results in the cache: their stages, how large they are, when they
-were made and last used, by whom and where, and what is to be known of them:
-pinned, in use, incomplete, signed, or an alternative, which came out differently
-than the result that stands under its key. With FILE only those of one pipeline.
+were made and last used, by whom and where, the remote that a run here fetched
+them from, and what is to be known of them: pinned, in use, incomplete, signed,
+or an alternative, which came out differently than the result that stands under
+its key. With FILE only those of one pipeline.
 
 --older goes by the last use, as gc does. What stages remember of single rows has
 kinds that begin with memo:. Listing is no use.`
@@ -161,35 +163,53 @@ func (o lsOptions) filter(now time.Time) (func(cachedResult) bool, error) {
 // listResults lists what is wanted of the results in the store.
 func listResults(ctx context.Context, store *disk.Store, wanted func(cachedResult) bool) (cacheLsReport, error) {
 	report := cacheLsReport{Format: 1, Results: []cachedResult{}, Damaged: []damagedResult{}}
-	pins, err := engine.Pinned(ctx, store)
-	if err != nil {
-		return report, err
-	}
-	pinned := map[artifacts.Key]bool{}
-	for _, key := range pins.Keys {
-		pinned[key] = true
-	}
-	held, err := store.Leases()
+	facts, err := readResultFacts(ctx, store)
 	if err != nil {
 		return report, err
 	}
 	err = store.EachResult(ctx, func(r disk.Result) error {
 		if r.Damaged != nil {
 			report.Damaged = append(report.Damaged, damagedResult{r.Key, r.Damaged.Error()})
-			return nil
-		}
-		row := listed(r)
-		row.Pinned = pinned[r.Key]
-		for _, lease := range held {
-			row.InUse = row.InUse || !r.Used.Before(lease.Started)
-		}
-		if wanted(row) {
+		} else if row := facts.listed(r); wanted(row) {
 			report.Results = append(report.Results, row)
 		}
 		return nil
 	})
 	slices.SortFunc(report.Damaged, func(a, b damagedResult) int { return cmp.Compare(a.Key, b.Key) })
 	return report, err
+}
+
+// resultFacts are what is to be known of results beside what they say themselves.
+type resultFacts struct {
+	pinned  map[artifacts.Key]bool
+	origins map[artifacts.Key]string
+	leases  []disk.LeaseInfo
+}
+
+func readResultFacts(ctx context.Context, store *disk.Store) (f resultFacts, err error) {
+	pins, err := engine.Pinned(ctx, store)
+	if err != nil {
+		return f, err
+	}
+	f.pinned = map[artifacts.Key]bool{}
+	for _, key := range pins.Keys {
+		f.pinned[key] = true
+	}
+	if f.origins, err = engine.Origins(store); err != nil {
+		return f, err
+	}
+	f.leases, err = store.Leases()
+	return f, err
+}
+
+// listed is a result with what is to be known of it.
+func (f resultFacts) listed(r disk.Result) cachedResult {
+	l := listed(r)
+	l.Pinned, l.From = f.pinned[r.Key], f.origins[r.Key]
+	for _, lease := range f.leases {
+		l.InUse = l.InUse || !r.Used.Before(lease.Started)
+	}
+	return l
 }
 
 // listed is what a result's manifest says of it.
@@ -220,7 +240,7 @@ func writeResults(report cacheLsReport, s *streams) error {
 		total += r.Bytes
 		cells := []string{
 			r.Key.Short(), r.Pipeline + "/" + r.Stage, r.Kind, byteSize(r.Bytes), rowsText(r.Rows), instant(r.Made),
-			"used " + instant(r.Used), whoAt(r.User, r.Host), strings.Join(r.marks(), ", "),
+			"used " + instant(r.Used), whoAt(r.User, r.Host), r.From, strings.Join(r.marks(), ", "),
 		}
 		fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
 	}

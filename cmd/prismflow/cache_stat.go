@@ -219,4 +219,7 @@ func writeSavings(to stream, days float64, saved engine.Savings) {
 	to.printf("in the last %s days: %s; %s at hand, %s downloaded, %s run: %.0f %% hits, %s and %s saved\n",
 		number(days), count(saved.Runs, "run"), count(saved.Cached, "result"), thousands(int64(saved.Downloaded)),
 		thousands(int64(saved.Ran)), 100*saved.HitRate, byteSize(saved.Bytes), seconds(saved.Seconds))
+	if saved.FetchedBytes+saved.UploadedBytes > 0 {
+		to.printf("from remotes %s; to remotes %s, %s\n", byteSize(saved.FetchedBytes), count(saved.Uploaded, "result"), byteSize(saved.UploadedBytes))
+	}
 }

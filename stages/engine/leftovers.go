@@ -9,16 +9,20 @@ import (
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/artifacts/tiered"
 )
 
-// transferDirs are where transfers in progress, and those that wait to be sent,
-// are kept in a store's state: what remotes send, what is to go to remotes, and
-// what URLs serve.
-var transferDirs = []string{"downloads", "outbox", filepath.Join("urls", "partial")}
+// transferDirs are where a store's state has what waits to be sent to remotes, and
+// what URLs have served so far.
+var transferDirs = []string{"outbox", filepath.Join("urls", "partial")}
 
-// RemoveTransfers removes the files of transfers to which nothing was added since
-// a time, so that nobody is taken to go on with them, and says how many.
+// RemoveTransfers removes the files of transfers, to and from remotes and from
+// URLs, to which nothing was added since a time, so that nobody is taken to go on
+// with them, and says how many.
 func RemoveTransfers(store *disk.Store, before time.Time) (removed int, err error) {
+	if removed, err = tiered.RemoveDownloads(store.StateDir(), before); err != nil {
+		return removed, err
+	}
 	for _, dir := range transferDirs {
 		n, err := removeOld(filepath.Join(store.StateDir(), dir), before)
 		removed += n

@@ -192,7 +192,7 @@ func TestOldTransfersAreRemoved(t *testing.T) {
 	w := newWorld(t)
 	store := w.store()
 	long := time.Now().Add(-48 * time.Hour)
-	for _, dir := range []string{"downloads/of-a-remote", "outbox", "urls/partial"} {
+	for _, dir := range []string{"downloads", "outbox/of-a-remote", "urls/partial"} {
 		dir = filepath.Join(store.StateDir(), dir)
 		if err := os.MkdirAll(dir, 0o777); err != nil {
 			t.Fatal(err)
@@ -209,7 +209,7 @@ func TestOldTransfersAreRemoved(t *testing.T) {
 			t.Errorf("%d removed, %v, want %d", n, err, want)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(store.StateDir(), "outbox", "new")); err != nil {
+	if _, err := os.Stat(filepath.Join(store.StateDir(), "outbox", "of-a-remote", "new")); err != nil {
 		t.Error(err)
 	}
 }
