@@ -19,6 +19,7 @@ import (
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/remote"
+	"github.com/prismflow/prismflow/artifacts/remote/cloud/cloudtest"
 	"github.com/prismflow/prismflow/artifacts/remote/remotetest"
 	"github.com/prismflow/prismflow/artifacts/storetest"
 )
@@ -26,16 +27,16 @@ import (
 var ctx = context.Background()
 
 func TestDriver(t *testing.T) {
-	eachPlace(t, func(t *testing.T, p *place) {
-		remotetest.Run(t, func(t *testing.T) remote.Driver { return p.open(t, "team-cache/suite") })
+	eachServer(t, func(t *testing.T, s *cloudtest.Server) {
+		remotetest.Run(t, func(t *testing.T) remote.Driver { return open(t, s, "team-cache/suite") })
 	})
 }
 
 func TestStore(t *testing.T) {
-	eachPlace(t, func(t *testing.T, p *place) {
+	eachServer(t, func(t *testing.T, s *cloudtest.Server) {
 		var opened atomic.Int32
 		storetest.Run(t, func(t *testing.T) artifacts.Store {
-			driver := p.open(t, fmt.Sprintf("team-cache/store/%d", opened.Add(1)))
+			driver := open(t, s, fmt.Sprintf("team-cache/store/%d", opened.Add(1)))
 			store, err := remote.New(driver, remote.Options{})
 			if err != nil {
 				t.Fatal(err)
@@ -47,8 +48,8 @@ func TestStore(t *testing.T) {
 
 // What stands under one prefix is not seen under another, and the bucket itself is one.
 func TestPrefixes(t *testing.T) {
-	eachPlace(t, func(t *testing.T, p *place) {
-		root, below := p.open(t, "team-cache"), p.open(t, "team-cache/a/b/")
+	eachServer(t, func(t *testing.T, s *cloudtest.Server) {
+		root, below := open(t, s, "team-cache"), open(t, s, "team-cache/a/b/")
 		if err := below.Write(ctx, "ac/1", remotetest.Bytes([]byte("x")), true); err != nil {
 			t.Fatal(err)
 		}
@@ -67,8 +68,8 @@ func TestLargeObjects(t *testing.T) {
 	var printed bytes.Buffer
 	log.SetOutput(&printed)
 	defer log.SetOutput(os.Stderr)
-	eachPlace(t, func(t *testing.T, p *place) {
-		d := p.open(t, "team-cache/large")
+	eachServer(t, func(t *testing.T, s *cloudtest.Server) {
+		d := open(t, s, "team-cache/large")
 		content := storetest.Random(40<<20, 1)
 		const writers = 4
 		var won atomic.Int32
@@ -90,8 +91,8 @@ func TestLargeObjects(t *testing.T) {
 		if got, err := readAll(d, "large.bin"); err != nil || !bytes.Equal(got, content) {
 			t.Errorf("%d bytes, %v", len(got), err)
 		}
-		if p.scheme == "s3" {
-			wantNoUploads(t, p)
+		if s.Scheme == "s3" {
+			wantNoUploads(t, s)
 		}
 	})
 	if printed.Len() > 0 {
@@ -100,9 +101,9 @@ func TestLargeObjects(t *testing.T) {
 }
 
 // wantNoUploads checks that no multipart upload was left behind.
-func wantNoUploads(t *testing.T, p *place) {
+func wantNoUploads(t *testing.T, s *cloudtest.Server) {
 	t.Helper()
-	out, err := s3Client(t, p).ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{Bucket: aws.String("team-cache")})
+	out, err := s.S3().ListMultipartUploads(ctx, &s3.ListMultipartUploadsInput{Bucket: aws.String("team-cache")})
 	if err != nil || len(out.Uploads) > 0 {
 		t.Errorf("%d uploads were left behind, %v", len(out.Uploads), err)
 	}
@@ -110,8 +111,8 @@ func wantNoUploads(t *testing.T, p *place) {
 
 // What is there is not sent again, even if it is large.
 func TestLargeIsLookedForFirst(t *testing.T) {
-	eachPlace(t, func(t *testing.T, p *place) {
-		d := p.open(t, "team-cache")
+	eachServer(t, func(t *testing.T, s *cloudtest.Server) {
+		d := open(t, s, "team-cache")
 		content := storetest.Random(lookAbove+1, 2)
 		if err := d.Write(ctx, "cas/2", remotetest.Bytes(content), true); err != nil {
 			t.Fatal(err)
@@ -128,10 +129,10 @@ func TestLargeIsLookedForFirst(t *testing.T) {
 
 // An upload that breaks off leaves no parts behind.
 func TestBrokenUploadsAreCleared(t *testing.T) {
-	p := places(t)["s3"]
-	p.start(t)
-	p.make(t, p, "team-cache")
-	d := p.open(t, "team-cache")
+	s := cloudtest.Servers(t)["s3"]
+	s.Start(t)
+	s.MakeBucket(t, "team-cache")
+	d := open(t, s, "team-cache")
 	content := storetest.Random(40<<20, 3)
 	broken := remote.Content{Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(content[:30<<20])), nil
@@ -148,33 +149,33 @@ func TestBrokenUploadsAreCleared(t *testing.T) {
 	if err := d.Write(during, "cancelled", stopping, false); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	wantNoUploads(t, p)
+	wantNoUploads(t, s)
 }
 
 func TestWrongCredentials(t *testing.T) {
 	for _, tt := range []struct {
 		place string
-		env   func(p *place) map[string]string
+		env   func(s *cloudtest.Server) map[string]string
 	}{
-		{"s3", func(*place) map[string]string {
+		{"s3", func(*cloudtest.Server) map[string]string {
 			return map[string]string{"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "wrong-" + secret}
 		}},
-		{"s3", func(*place) map[string]string {
+		{"s3", func(*cloudtest.Server) map[string]string {
 			return map[string]string{"AWS_ACCESS_KEY_ID": "stranger", "AWS_SECRET_ACCESS_KEY": secret}
 		}},
-		{"azblob", func(p *place) map[string]string {
-			return map[string]string{"AZURE_STORAGE_CONNECTION_STRING": azureConnection(p.health, "aHVudGVyMg==")}
+		{"azblob", func(s *cloudtest.Server) map[string]string {
+			return map[string]string{"AZURE_STORAGE_CONNECTION_STRING": cloudtest.AzureConnection(s.Address, "aHVudGVyMg==")}
 		}},
-		{"azblob", func(p *place) map[string]string {
-			return map[string]string{"AZURE_STORAGE_SERVICE_ENDPOINT": "http://" + p.health + "/devstoreaccount1",
+		{"azblob", func(s *cloudtest.Server) map[string]string {
+			return map[string]string{"AZURE_STORAGE_SERVICE_ENDPOINT": "http://" + s.Address + "/devstoreaccount1",
 				"AZURE_STORAGE_SAS_TOKEN": "sv=2024-01-01&ss=b&srt=sco&sp=rl&se=2099-01-01&sig=" + secret}
 		}},
 	} {
-		p := places(t)[tt.place]
-		p.start(t)
-		p.make(t, p, "team-cache")
-		p.env = tt.env(p)
-		d := p.open(t, "team-cache")
+		s := cloudtest.Servers(t)[tt.place]
+		s.Start(t)
+		s.MakeBucket(t, "team-cache")
+		s.Env = tt.env(s)
+		d := open(t, s, "team-cache")
 		_, stat := d.Stat(ctx, "ac/1")
 		_, read := d.Read(ctx, "ac/1", 0, -1)
 		write := d.Write(ctx, "ac/1", remotetest.Bytes([]byte("x")), true)
@@ -188,7 +189,7 @@ func TestWrongCredentials(t *testing.T) {
 }
 
 func TestMissingBucket(t *testing.T) {
-	eachPlace(t, func(t *testing.T, p *place) {
+	eachServer(t, func(t *testing.T, s *cloudtest.Server) {
 		for what, call := range map[string]func(remote.Driver) error{
 			"Stat":  func(d remote.Driver) error { _, err := d.Stat(ctx, "ac/1"); return err },
 			"Read":  func(d remote.Driver) error { _, err := d.Read(ctx, "ac/1", 0, -1); return err },
@@ -197,7 +198,7 @@ func TestMissingBucket(t *testing.T) {
 				return d.Write(ctx, "ac/1", remotetest.Bytes(make([]byte, 20<<20)), false)
 			},
 		} {
-			err := call(p.open(t, "no-such-place"))
+			err := call(open(t, s, "no-such-place"))
 			if !errors.Is(err, remote.ErrForbidden) || errors.Is(err, artifacts.ErrNotFound) || !strings.Contains(err.Error(), "no-such-place") {
 				t.Errorf("%s: %v, want ErrForbidden and the name", what, err)
 			}
@@ -207,8 +208,8 @@ func TestMissingBucket(t *testing.T) {
 
 // A server that goes away midway is an error that may pass, and soon.
 func TestKilledMidway(t *testing.T) {
-	eachPlace(t, func(t *testing.T, p *place) {
-		d := p.open(t, "team-cache")
+	eachServer(t, func(t *testing.T, s *cloudtest.Server) {
+		d := open(t, s, "team-cache")
 		content := storetest.Random(40<<20, 4)
 		if err := d.Write(ctx, "large", remotetest.Bytes(content), true); err != nil {
 			t.Fatal(err)
@@ -222,7 +223,7 @@ func TestKilledMidway(t *testing.T) {
 			t.Fatal(err)
 		}
 		dying := remote.Content{Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
-			half := io.MultiReader(bytes.NewReader(content[:20<<20]), killing{p}, bytes.NewReader(content[20<<20:]))
+			half := io.MultiReader(bytes.NewReader(content[:20<<20]), killing{s}, bytes.NewReader(content[20<<20:]))
 			return io.NopCloser(half), nil
 		}}
 		begun := time.Now()
@@ -238,10 +239,10 @@ func TestKilledMidway(t *testing.T) {
 }
 
 // killing kills a server when it is read.
-type killing struct{ *place }
+type killing struct{ *cloudtest.Server }
 
 func (k killing) Read([]byte) (int, error) {
-	k.kill()
+	k.Kill()
 	return 0, io.EOF // of this part
 }
 
@@ -256,14 +257,14 @@ func mayPass(t *testing.T, what string, err error) {
 }
 
 func TestStartedLate(t *testing.T) {
-	for name, p := range places(t) {
+	for name, s := range cloudtest.Servers(t) {
 		t.Run(name, func(t *testing.T) {
-			d := p.open(t, "team-cache")
+			d := open(t, s, "team-cache")
 			_, err := d.Stat(ctx, "ac/1")
 			mayPass(t, "Stat", err)
 			mayPass(t, "Write", d.Write(ctx, "ac/1", remotetest.Bytes([]byte("x")), true))
-			p.start(t)
-			p.make(t, p, "team-cache")
+			s.Start(t)
+			s.MakeBucket(t, "team-cache")
 			if err := d.Write(ctx, "ac/1", remotetest.Bytes([]byte("x")), true); err != nil {
 				t.Errorf("Write: %v", err)
 			}

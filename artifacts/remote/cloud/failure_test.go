@@ -12,12 +12,13 @@ import (
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/remote"
+	"github.com/prismflow/prismflow/artifacts/remote/cloud/cloudtest"
 	"github.com/prismflow/prismflow/artifacts/remote/remotetest"
 )
 
 // answering is a server that gives one answer to all, with the credentials that
 // it got in it, as some do to be helpful. It is each provider's server at once.
-func answering(t *testing.T, status int, code string) map[string]*place {
+func answering(t *testing.T, status int, code string) map[string]*cloudtest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		said := fmt.Sprintf("%s sig=%s %s", r.URL, secret, r.Header.Get("Authorization"))
@@ -33,12 +34,12 @@ func answering(t *testing.T, status int, code string) map[string]*place {
 		fmt.Fprintf(w, "<Error><Code>%s</Code><Message>%s</Message></Error>", code, strings.NewReplacer("&", "&amp;", "<", "&lt;").Replace(said))
 	}))
 	t.Cleanup(server.Close)
-	return map[string]*place{
-		"s3": {scheme: "s3", params: "?region=us-east-1&use_path_style=true&endpoint=" + server.URL,
-			env: map[string]string{"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": "session-" + secret}},
-		"gs": {scheme: "gs", params: "?endpoint=" + server.URL},
-		"azblob": {scheme: "azblob", params: "?endpoint=" + server.URL + "/ours",
-			env: map[string]string{"AZURE_STORAGE_SAS_TOKEN": "?sv=2024&sig=" + secret}},
+	return map[string]*cloudtest.Server{
+		"s3": {Scheme: "s3", Params: "?region=us-east-1&use_path_style=true&endpoint=" + server.URL,
+			Env: map[string]string{"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": "session-" + secret}},
+		"gs": {Scheme: "gs", Params: "?endpoint=" + server.URL},
+		"azblob": {Scheme: "azblob", Params: "?endpoint=" + server.URL + "/ours",
+			Env: map[string]string{"AZURE_STORAGE_SAS_TOKEN": "?sv=2024&sig=" + secret}},
 	}
 }
 
@@ -59,8 +60,8 @@ func TestAnswers(t *testing.T) {
 		{http.StatusMovedPermanently, "PermanentRedirect", remote.ErrForbidden},
 		{http.StatusBadRequest, "Unlikely", nil},
 	} {
-		for name, p := range answering(t, tt.status, tt.code) {
-			d := p.open(t, "team-cache/a")
+		for name, s := range answering(t, tt.status, tt.code) {
+			d := open(t, s, "team-cache/a")
 			_, stat := d.Stat(ctx, "ac/1")
 			_, read := d.Read(ctx, "ac/1", 0, -1)
 			write := d.Write(ctx, "ac/1", remotetest.Bytes([]byte("x")), true)
@@ -79,10 +80,10 @@ func TestAnswers(t *testing.T) {
 
 // What cannot be reached is named without what opens it.
 func TestNobodyAnswers(t *testing.T) {
-	at := freeAddress(t)
-	for name, p := range answering(t, http.StatusTeapot, "") {
-		p.params = p.params[:strings.LastIndex(p.params, "endpoint=")] + "endpoint=http://" + at + "/ours"
-		d := p.open(t, "team-cache/a")
+	at := cloudtest.Servers(t)["s3"].Address // of a server that is not started
+	for name, s := range answering(t, http.StatusTeapot, "") {
+		s.Params = s.Params[:strings.LastIndex(s.Params, "endpoint=")] + "endpoint=http://" + at + "/ours"
+		d := open(t, s, "team-cache/a")
 		_, err := d.Stat(ctx, "ac/1")
 		mayPass(t, name, err)
 		if err == nil || !strings.Contains(err.Error(), "connection refused") {
@@ -124,8 +125,8 @@ func TestNoCredentials(t *testing.T) {
 }
 
 func TestRedact(t *testing.T) {
-	p := answering(t, http.StatusTeapot, "")["s3"]
-	d := p.open(t, "team-cache").(*driver)
+	s := answering(t, http.StatusTeapot, "")["s3"]
+	d := open(t, s, "team-cache").(*driver)
 	for _, text := range []string{
 		`Get "https://x.blob.core.windows.net/c/k?sv=1&sig=` + secret + `": EOF`,
 		"https://me:" + secret + "@host/path: no route",

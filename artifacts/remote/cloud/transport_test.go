@@ -8,21 +8,22 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prismflow/prismflow/artifacts/remote/cloud/cloudtest"
 	"github.com/prismflow/prismflow/artifacts/remote/remotetest"
 	"github.com/prismflow/prismflow/artifacts/storetest"
 )
 
 // ask gets an object as an http.Client does.
-func ask(t *testing.T, p *place, path string, headers map[string]string) (*http.Response, []byte) {
+func ask(t *testing.T, s *cloudtest.Server, path string, headers map[string]string) (*http.Response, []byte) {
 	t.Helper()
-	request, err := http.NewRequest(http.MethodGet, p.url(path), nil)
+	request, err := http.NewRequest(http.MethodGet, s.URL(path), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, value := range headers {
 		request.Header.Set(name, value)
 	}
-	client := &http.Client{Transport: NewTransport(p.options())}
+	client := &http.Client{Transport: NewTransport(optionsFor(s))}
 	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
@@ -36,8 +37,8 @@ func ask(t *testing.T, p *place, path string, headers map[string]string) (*http.
 }
 
 func TestTransport(t *testing.T) {
-	eachPlace(t, func(t *testing.T, p *place) {
-		bucket := p.open(t, "team-cache")
+	eachServer(t, func(t *testing.T, s *cloudtest.Server) {
+		bucket := open(t, s, "team-cache")
 		old, content := storetest.Random(100_000, 5), storetest.Random(120_000, 6)
 		write := func(b []byte) {
 			t.Helper()
@@ -47,13 +48,13 @@ func TestTransport(t *testing.T) {
 		}
 		const path = "team-cache/data/r%2520%20%C3%A4.csv"
 		write(old)
-		first, body := ask(t, p, path, nil)
+		first, body := ask(t, s, path, nil)
 		outdated := first.Header.Get("ETag")
 		if first.StatusCode != http.StatusOK || !bytes.Equal(body, old) || first.ContentLength != int64(len(old)) || !strings.HasPrefix(outdated, `"`) {
 			t.Fatalf("%s, %d bytes of %d, ETag %s", first.Status, len(body), first.ContentLength, outdated)
 		}
 		write(content)
-		etag := func() string { r, _ := ask(t, p, path, nil); return r.Header.Get("ETag") }()
+		etag := func() string { r, _ := ask(t, s, path, nil); return r.Header.Get("ETag") }()
 		for _, tt := range []struct {
 			name    string
 			headers map[string]string
@@ -69,7 +70,7 @@ func TestTransport(t *testing.T) {
 			{"behind the end", map[string]string{"Range": "bytes=120000-", "If-Range": etag}, 416, nil, ""},
 			{"another range", map[string]string{"Range": "bytes=5-9"}, 200, content, ""},
 		} {
-			got, body := ask(t, p, path, tt.headers)
+			got, body := ask(t, s, path, tt.headers)
 			if got.StatusCode != tt.status || !bytes.Equal(body, tt.body) || got.Header.Get("Content-Range") != tt.of {
 				t.Errorf("%s: %s, %d bytes, range %q", tt.name, got.Status, len(body), got.Header.Get("Content-Range"))
 			}
@@ -77,7 +78,7 @@ func TestTransport(t *testing.T) {
 		for path, status := range map[string]int{
 			"team-cache/absent": 404, "no-such-place/absent": 403, "team-cache/": 400, "UPPER/x": 400,
 		} {
-			if got, _ := ask(t, p, path, nil); got.StatusCode != status {
+			if got, _ := ask(t, s, path, nil); got.StatusCode != status {
 				t.Errorf("%s: %s, want %d", path, got.Status, status)
 			}
 		}
@@ -86,8 +87,8 @@ func TestTransport(t *testing.T) {
 
 // A body is of the version that was looked at, or there is none.
 func TestChangedMeanwhile(t *testing.T) {
-	eachPlace(t, func(t *testing.T, p *place) {
-		d := p.open(t, "team-cache").(*driver)
+	eachServer(t, func(t *testing.T, s *cloudtest.Server) {
+		d := open(t, s, "team-cache").(*driver)
 		for _, b := range []string{"old", "newer"} {
 			attributes, _ := d.attributes(ctx, "x") // of "old", the second time
 			if err := d.Write(ctx, "x", remotetest.Bytes([]byte(b)), false); err != nil {
@@ -104,8 +105,8 @@ func TestChangedMeanwhile(t *testing.T) {
 }
 
 func TestTransportRefusesCredentials(t *testing.T) {
-	p := &place{scheme: "s3"}
-	got, _ := ask(t, p, "me:"+secret+"@team-cache/x", nil)
+	s := &cloudtest.Server{Scheme: "s3"}
+	got, _ := ask(t, s, "me:"+secret+"@team-cache/x", nil)
 	if got.StatusCode != http.StatusBadRequest || strings.Contains(got.Status, secret) {
 		t.Errorf("%s", got.Status)
 	}
