@@ -14,6 +14,7 @@ import (
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/artifacts/remote/cloud"
 	"github.com/prismflow/prismflow/model/gotorch"
 	"github.com/prismflow/prismflow/pipelines"
 	"github.com/prismflow/prismflow/stages"
@@ -178,7 +179,7 @@ func engineConfig(w *workspace, o *pipelineOptions, s *streams) (engine.Config, 
 	user, host := identity(s)
 	config := engine.Config{
 		Pipeline: w.pipeline.Name, Path: w.pipeline.Path, Out: w.out,
-		Store: w.store, Torch: torch, LookupEnv: s.lookupEnv, Client: http.DefaultClient,
+		Store: w.store, Torch: torch, LookupEnv: s.lookupEnv, Client: http.DefaultClient, Schemes: bucketSchemes(s),
 		Refresh: o.refresh, Offline: o.offline,
 		User: user, Host: host, Params: recordedParams(w.pipeline), Versions: versions(), Clock: s.now,
 		Signer: w.sharing.circle.signer(),
@@ -208,6 +209,16 @@ func (w *workspace) openSharing(o *pipelineOptions, s *streams) error {
 		return err
 	}
 	return w.sharing.open(chosen, *o.sharing, w.store, s)
+}
+
+// bucketSchemes let sources be objects in buckets.
+func bucketSchemes(s *streams) engine.Schemes {
+	transport := cloud.NewTransport(cloud.Options{LookupEnv: s.lookupEnv})
+	schemes := engine.Schemes{}
+	for _, scheme := range cloud.Schemes() {
+		schemes[scheme] = transport
+	}
+	return schemes
 }
 
 func (w *workspace) close() error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
@@ -26,6 +27,7 @@ type Config struct {
 	Torch     gotorch.Options
 	LookupEnv func(string) (string, bool)
 	Client    *http.Client // for sources that are URLs; it needs no Timeout: a server that stalls is given up
+	Schemes   Schemes      // of sources beside http and https
 	Refresh   bool         // ask URLs again although they are at hand
 	Offline   bool         // ask no URL and no remote
 
@@ -35,6 +37,21 @@ type Config struct {
 	Params     map[string]any    // of the pipeline, for the record of a run; without credentials
 	Versions   map[string]string // of the program, recorded as provenance
 	Clock      func() time.Time
+}
+
+// Schemes are the schemes of sources such as s3://bucket/name, and who gets them as a
+// web server's files are got: by range, with an ETag for each version. They see
+// no request that a web server redirects, lest it points their credentials at
+// something.
+type Schemes map[string]http.RoundTripper
+
+// of is who gets what url names, or nil.
+func (s Schemes) of(url string) http.RoundTripper {
+	scheme, _, isURL := strings.Cut(url, "://")
+	if !isURL {
+		return nil
+	}
+	return s[scheme]
 }
 
 // An Engine runs one pipeline. Its methods are not to be called at once.

@@ -131,7 +131,7 @@ func (r *run) openRecord(listener dag.Listener) (err error) {
 
 func (e *Engine) resolver(statusOnly bool) sourceResolver {
 	urls := &urlCache{
-		store: e.config.Store, dir: urlRecords(e.config.Store.StateDir()), client: e.config.Client,
+		store: e.config.Store, dir: urlRecords(e.config.Store.StateDir()), client: e.config.Client, schemes: e.config.Schemes,
 		refresh: e.config.Refresh, offline: e.config.Offline, noFetch: statusOnly, stall: stallLimit, pause: firstPause,
 	}
 	return sourceResolver{

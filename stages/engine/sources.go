@@ -37,7 +37,7 @@ func (s *sourceResolver) source(ctx context.Context, spec stages.SourceSpec, pro
 		text := pattern.V.(string) // Bind let only strings through
 		var err error
 		switch {
-		case isURL(text):
+		case s.urls.serves(text):
 			err = s.addURL(ctx, &r, text, spec.SHA256, progress)
 		case stages.IsHubModel(text):
 			err = s.addHubModel(ctx, &r, text, spec, progress)

@@ -19,6 +19,9 @@ import (
 	"github.com/prismflow/prismflow/stages"
 )
 
+// serves says whether text is the URL of a file that can be fetched.
+func (c *urlCache) serves(text string) bool { return isURL(text) || c.schemes.of(text) != nil }
+
 func isURL(text string) bool {
 	return strings.HasPrefix(text, "http://") || strings.HasPrefix(text, "https://")
 }
@@ -30,6 +33,7 @@ type urlCache struct {
 	store   *disk.Store
 	dir     string
 	client  *http.Client
+	schemes Schemes
 	refresh bool
 	offline bool
 	noFetch bool          // only say what is at hand, for `status`
@@ -253,6 +257,9 @@ func (c *urlCache) download(ctx context.Context, f remoteFile, known urlRecord, 
 // token to no other host; Go takes one to subdomains and other ports, and tells
 // the next host where it was led from, signatures in the query included.
 func (c *urlCache) clientFor(f remoteFile) *http.Client {
+	if transport := c.schemes.of(f.url); transport != nil {
+		return &http.Client{Transport: transport}
+	}
 	client, follow := *c.client, c.client.CheckRedirect
 	client.CheckRedirect = func(request *http.Request, via []*http.Request) error {
 		request.Header.Del("Referer")

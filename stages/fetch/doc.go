@@ -25,10 +25,10 @@ func Kinds() []stages.Kind {
 }
 
 const fetchDoc = `
-Makes the file at url its output: http://, https:// and file:// addresses, and paths
-as any source takes them. Other stages name it "<stage>.file". A stage that reads
-one file as it is can take the same URL as its own source; this one is for
-files that several stages read, and for those in archives.
+Makes the file at url its output: http://, https://, s3://, gs://, azblob:// and
+file:// addresses, and paths as any source takes them. Other stages name it
+"<stage>.file". A stage that reads one file as it is can take the same URL as its own
+source; this one is for files that several stages read, and for those in archives.
 
 A URL is asked once. What it served is kept, and it is asked again only by
 run --refresh, and then sends nothing if nothing changed. A transfer that breaks off

@@ -11,7 +11,7 @@ import (
 
 // Fetch is the stage kind fetch.
 type Fetch struct {
-	URL      stages.Source  `stage:"url" doc:"the file: http://…, https://…, file://… or a path"`
+	URL      stages.Source  `stage:"url" doc:"the file: http://…, https://…, s3://…, gs://…, azblob://…, file://… or a path"`
 	Member   string         `stage:"member" default:"" doc:"the file in that zip or tar archive: its path, or the end of it; empty: the file itself"`
 	MaxBytes int64          `stage:"max_bytes" default:"68719476736" min:"1" unit:"bytes" doc:"how large the output may be"`
 	File     stages.OutFile `stage:"file" doc:"the file, byte for byte"`
