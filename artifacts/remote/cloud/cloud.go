@@ -12,7 +12,6 @@ import (
 
 	"gocloud.dev/blob"
 
-	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/remote"
 )
 
@@ -68,11 +67,6 @@ const (
 	mostPause   = 5 * time.Second // before one of them
 
 	clearingTime = 5 * time.Second // for what a broken upload leaves behind
-
-	// lookAbove is the size above which an object that is to be written only if it
-	// is absent is looked for first: for what is there, most stores say so only
-	// when they have all of it.
-	lookAbove = 1 << 20
 )
 
 func partSize(size int64) int { return int(max(partBytes, size/(mostParts-1)+1)) }
@@ -248,41 +242,13 @@ func (b *body) Read(p []byte) (int, error) {
 
 // Write implements remote.Driver.
 func (d *driver) Write(ctx context.Context, name string, content remote.Content, ifAbsent bool) error {
-	if ifAbsent && content.Size > lookAbove {
-		if _, err := d.Stat(ctx, name); !errors.Is(err, artifacts.ErrNotFound) {
-			return existsUnless(err, name)
-		}
-	}
-	retry, err := d.send(ctx, name, content, ifAbsent)
-	if err == nil || !ifAbsent || !retry {
-		return err
-	}
-	// A server that sees that it need not take a large body may just hang up, and
-	// an answer may get lost.
-	if _, missing := d.Stat(ctx, name); missing == nil {
-		return existsUnless(nil, name)
-	}
-	return err
-}
-
-// existsUnless is the error, or that the object is there.
-func existsUnless(err error, name string) error {
-	if err == nil {
-		err = fmt.Errorf("%s: %w", name, remote.ErrExists)
-	}
-	return err
-}
-
-// send uploads once. mayBeThere says that the object may be there in spite of
-// the error.
-func (d *driver) send(ctx context.Context, name string, content remote.Content, ifAbsent bool) (mayBeThere bool, err error) {
 	bucket, err := d.dialled(ctx)
 	if err != nil {
-		return false, d.explain(ctx, "dialling", err)
+		return d.explain(ctx, "dialling", err)
 	}
 	source, err := content.Open()
 	if err != nil {
-		return false, fmt.Errorf("opening what is to be %s: %w", name, err)
+		return fmt.Errorf("opening what is to be %s: %w", name, err)
 	}
 	// Some SDKs take a body that fails for one that ends; that its context has
 	// ended, they all understand.
@@ -292,14 +258,12 @@ func (d *driver) send(ctx context.Context, name string, content remote.Content, 
 	defer whole.Close()
 	err = d.service.upload(sending, bucket, d.prefix+name, whole, content.Size, ifAbsent)
 	if broken := whole.failure(); broken != nil && ctx.Err() == nil {
-		return false, fmt.Errorf("reading what is to be %s: %w", name, broken)
+		return fmt.Errorf("reading what is to be %s: %w", name, broken)
 	}
 	if err == nil {
-		return false, nil
+		return nil
 	}
-	err = d.explain(ctx, "writing "+name, d.orNoBucket(ctx, bucket, err))
-	settled := ctx.Err() != nil || errors.Is(err, remote.ErrExists) || errors.Is(err, remote.ErrForbidden) || errors.Is(err, remote.ErrFull)
-	return !settled, err
+	return d.explain(ctx, "writing "+name, d.orNoBucket(ctx, bucket, err))
 }
 
 // A whole reader yields exactly as many bytes as were promised, or an error, and
