@@ -35,19 +35,34 @@ func (c *Cache) Fetch(ctx context.Context, key artifacts.Key, progress Progress)
 	if m, from, ok := c.fetchedBefore(ctx, key); ok {
 		return m, from, nil
 	}
-	err = c.each(ctx, key, func(s *sighting) (err error) {
-		if m, err = c.bring(ctx, key, s, progress); err == nil {
-			from = s.at.name
-		}
-		return err
-	})
-	if err != nil {
+	if m, from, err = c.fetch(ctx, key, progress); err != nil {
 		return artifacts.Manifest{}, "", err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.fetched[key] = from
 	return m, from, nil
+}
+
+// fetch is Fetch for the holder of the turn at the key. What Find saw is tried
+// first: nobody has to be asked again.
+func (c *Cache) fetch(ctx context.Context, key artifacts.Key, progress Progress) (m artifacts.Manifest, from string, err error) {
+	seen := c.takeSighting(key)
+	if seen != nil {
+		if m, err = c.bring(ctx, key, seen, progress); !isMiss(err) {
+			return m, seen.at.name, err
+		}
+	}
+	miss := err
+	err = c.each(ctx, key, func(s *sighting) (err error) {
+		if seen != nil && s.at == seen.at {
+			return miss
+		}
+		m, err = c.bring(ctx, key, s, progress)
+		from = s.at.name
+		return err
+	})
+	return m, from, err
 }
 
 // fetchedBefore is a result that another call has fetched and that still stands.
@@ -64,11 +79,9 @@ func (c *Cache) fetchedBefore(ctx context.Context, key artifacts.Key) (m artifac
 
 // bring makes a sighted result one of the local store.
 func (c *Cache) bring(ctx context.Context, key artifacts.Key, s *sighting, progress Progress) (artifacts.Manifest, error) {
-	lease, err := c.keep(ctx, key, s.Files)
-	if err != nil {
+	if err := c.keep(ctx, s.Files); err != nil {
 		return artifacts.Manifest{}, err
 	}
-	defer lease.Close()
 	if err := c.bringFiles(ctx, key, s, progress); err != nil {
 		return artifacts.Manifest{}, err
 	}
@@ -83,23 +96,33 @@ func (c *Cache) bring(ctx context.Context, key artifacts.Key, s *sighting, progr
 	return c.record(ctx, key, s)
 }
 
-// keep holds blobs of a result that is being fetched. Those that are here already
-// were neither looked up nor stored under a lease, so that a gc could take them
-// before the action names them.
-func (c *Cache) keep(ctx context.Context, key artifacts.Key, files []artifacts.OutputFile) (*disk.Lease, error) {
-	lease, err := c.local.Lease(ctx, "fetching "+key.Short())
+// keep protects the blobs of a result that is being fetched until Finish. Those
+// that are here already were neither looked up nor stored under a lease, so that a
+// gc could take them; also one that listed the actions before this one came.
+func (c *Cache) keep(ctx context.Context, files []artifacts.OutputFile) error {
+	lease, err := c.leased(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var digests []artifacts.Digest
 	for _, f := range files {
 		digests = append(digests, f.Digest)
 	}
-	if err := lease.Keep(ctx, digests...); err != nil {
-		lease.Close()
-		return nil, err
+	return lease.Keep(ctx, digests...)
+}
+
+// leased is the cache's lease, which is taken with the first fetch.
+func (c *Cache) leased(ctx context.Context) (*disk.Lease, error) {
+	c.leasing.Lock()
+	defer c.leasing.Unlock()
+	if c.lease == nil {
+		lease, err := c.local.Lease(ctx, "results of others")
+		if err != nil {
+			return nil, err
+		}
+		c.lease = lease
 	}
-	return lease, nil
+	return c.lease, nil
 }
 
 // record publishes what is here by now, unless a complete result stands.

@@ -74,9 +74,6 @@ func worse(a, b error) error {
 // sight is what the remote has under a key. The error is a *artifacts.Miss, or
 // the context's.
 func (r *member) sight(ctx context.Context, key artifacts.Key) (*sighting, error) {
-	if s := r.cache.takeSighting(key); s != nil && s.at == r {
-		return s, nil
-	}
 	if !r.answers() {
 		return nil, &artifacts.Miss{Key: key, Reason: "no result recorded"}
 	}

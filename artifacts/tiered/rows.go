@@ -63,11 +63,9 @@ func (r *member) fetchRows(ctx context.Context, key artifacts.Key) error {
 		r.complainOfWrong(fmt.Sprintf("the list of rows %s", key), artifacts.ErrCorrupt)
 		return nil
 	}
-	lease, err := r.cache.keep(ctx, key, theirs)
-	if err != nil {
+	if err := r.cache.keep(ctx, theirs); err != nil {
 		return err
 	}
-	defer lease.Close()
 	return r.takeIn(ctx, key, s.Manifest, taken)
 }
 
@@ -153,76 +151,98 @@ func (r *member) sendRows(ctx context.Context, key artifacts.Key, entry *outboxE
 		return err
 	}
 	taken.add(memo.Segments(mine.Manifest)...)
-	var written []byte
+	l := &listing{member: r, key: key, mine: mine.Manifest, taken: taken, entry: entry, sent: sent}
 	for range listTries {
-		action, err := r.Store.GetAction(ctx, key)
-		if err != nil && !isBroken(err) {
+		if done, err := l.write(ctx); err != nil {
 			return err
-		}
-		if written != nil && bytes.Equal(action, written) {
+		} else if done {
 			break
 		}
-		union, missing, same, err := r.union(ctx, key, mine.Manifest, segments(action), taken, entry)
-		if err != nil {
-			return err
-		}
-		if same && !entry.broken {
-			break
-		}
-		record, err := r.cache.pack(union)
-		if err != nil {
-			return err
-		}
-		if err := r.sendBlobs(ctx, missing, entry.wrong, sent); err != nil {
-			return err
-		}
-		if err := r.sendNames(ctx, key, record, true, sent); err != nil {
-			return err
-		}
-		written = record.Action
 	}
 	r.known.add(key, mine.Action)
 	r.healed(key)
 	return nil
 }
 
-// union is the list that is to be at the remote: what it has and we have not
-// taken in, and behind that what we have. missing are the segments of ours that
-// the remote does not list.
-func (r *member) union(ctx context.Context, key artifacts.Key, mine artifacts.Manifest, theirs []artifacts.OutputFile, taken *taken, entry *outboxEntry) (union artifacts.Manifest, missing map[artifacts.Digest]int64, same bool, err error) {
-	ours := memo.Segments(mine)
-	missing = map[artifacts.Digest]int64{}
-	for _, s := range ours {
+// A listing is the remote's list on its way to name what the local one does.
+type listing struct {
+	*member
+	key     artifacts.Key
+	mine    artifacts.Manifest
+	taken   *taken
+	entry   *outboxEntry
+	sent    *sending
+	written []byte // the action that was written last
+}
+
+// write writes the list once, unless the remote has it.
+func (l *listing) write(ctx context.Context) (done bool, err error) {
+	action, err := l.Store.GetAction(ctx, l.key)
+	if err != nil && !isBroken(err) {
+		return false, err
+	}
+	if l.written != nil && bytes.Equal(action, l.written) {
+		return true, nil
+	}
+	theirs := segments(action)
+	union, err := l.union(ctx, theirs)
+	if err != nil {
+		return false, err
+	}
+	missing := l.missing(theirs)
+	if !l.entry.broken && len(missing) == 0 && len(union.Outputs) == len(theirs) {
+		return true, nil
+	}
+	record, err := l.cache.pack(union)
+	if err != nil {
+		return false, err
+	}
+	if err := l.sendBlobs(ctx, missing, l.entry.wrong, l.sent); err != nil {
+		return false, err
+	}
+	l.written = record.Action
+	return false, l.sendNames(ctx, l.key, record, true, l.sent)
+}
+
+// missing are the segments of ours that the remote does not list. Of a broken list
+// that is all of them: what it lists may be absent.
+func (l *listing) missing(theirs []artifacts.OutputFile) map[artifacts.Digest]int64 {
+	missing := map[artifacts.Digest]int64{}
+	for _, s := range memo.Segments(l.mine) {
 		missing[s.Digest] = s.Bytes
 	}
-	others, same := false, len(theirs) == len(ours)
-	for _, f := range theirs {
-		_, listed := missing[f.Digest]
-		same = same && listed
-		others = others || !taken.has(f.Digest) && !entry.wrong[f.Digest]
-		if !entry.broken { // else it may be listed and absent
+	if !l.entry.broken {
+		for _, f := range theirs {
 			delete(missing, f.Digest)
 		}
 	}
-	if !others {
-		return mine, missing, same, nil
+	return missing
+}
+
+// union is the list that is to be at the remote: what it has and we have not
+// taken in, and behind that what we have.
+func (l *listing) union(ctx context.Context, theirs []artifacts.OutputFile) (artifacts.Manifest, error) {
+	if !slices.ContainsFunc(theirs, func(f artifacts.OutputFile) bool { return l.isOthers(f.Digest) }) {
+		return l.mine, nil
 	}
-	standing, err := artifacts.LookupRecord(ctx, r.Store, key)
-	if isBroken(err) || err == nil && r.believed(key, standing) != nil {
-		return mine, missing, false, nil
+	standing, err := artifacts.LookupRecord(ctx, l.Store, l.key)
+	if isBroken(err) || err == nil && l.believed(l.key, standing) != nil {
+		l.entry.broken = true
+		return l.mine, nil
 	}
 	if err != nil {
-		return mine, missing, false, err
+		return l.mine, err
 	}
 	var all []artifacts.Output
 	for _, s := range memo.Segments(standing.Manifest) {
-		if !taken.has(s.Digest) && !entry.wrong[s.Digest] {
+		if l.isOthers(s.Digest) {
 			all = append(all, s)
 		}
 	}
-	union = memo.Relist(mine, append(all, ours...))
-	return union, missing, len(union.Outputs) == len(theirs) && len(missing) == 0, nil
+	return memo.Relist(l.mine, append(all, memo.Segments(l.mine)...)), nil
 }
+
+func (l *listing) isOthers(d artifacts.Digest) bool { return !l.taken.has(d) && !l.entry.wrong[d] }
 
 // pack is the record of a manifest that is made here, signed if that is wanted.
 func (c *Cache) pack(manifest artifacts.Manifest) (artifacts.Record, error) {

@@ -66,6 +66,9 @@ type Cache struct {
 	uploads context.Context
 	stop    context.CancelFunc
 
+	leasing sync.Mutex  // guards lease
+	lease   *disk.Lease // once something was fetched
+
 	mu       sync.Mutex // guards what follows
 	warn     func(message string)
 	sighted  map[artifacts.Key]*sighting // what Find saw and nobody has fetched
@@ -138,12 +141,28 @@ func (c *Cache) Finish(ctx context.Context, succeeded bool, progress Progress) R
 	for _, r := range c.remotes {
 		r.senders.Wait()
 	}
+	c.close()
+	return c.tally()
+}
+
+// close ends what the cache holds.
+func (c *Cache) close() {
 	c.stop()
 	for _, r := range c.remotes {
 		if err := r.Store.Close(); err != nil {
 			r.complain("closing", "closing it: %v", err)
 		}
 	}
+	c.leasing.Lock()
+	defer c.leasing.Unlock()
+	if c.lease != nil {
+		_ = c.lease.Close()
+		c.lease = nil
+	}
+}
+
+// tally is the report.
+func (c *Cache) tally() Report {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	report := c.report
