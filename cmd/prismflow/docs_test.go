@@ -32,7 +32,7 @@ var jsonForms = map[string]any{
 
 // covered are types that another form's example shows in full.
 var covered = map[string][]string{
-	"status": {"OutputReport", "StageReport"}, "explain": {"StageReport", "OutputReport"}, "runs": {"StageReport", "OutputReport", "Verification", "metricRow"},
+	"status": {"OutputReport", "StageReport"}, "explain": {"StageReport", "OutputReport"}, "runs": {"StageReport", "OutputReport", "SharedReport", "Verification", "metricRow"},
 	"runs-show": {"Record", "StageReport", "OutputReport", "Request", "Provenance", "RunDiff", "metricRow"},
 	"sweep":     {"Report", "StageReport", "OutputReport"}, // of a run and of a comparison
 }
