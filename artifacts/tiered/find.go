@@ -118,7 +118,9 @@ func (r *member) believed(key artifacts.Key, record artifacts.Record) error {
 	if err == nil {
 		return nil
 	}
-	r.breaks(key)
+	if r.cache.opts.Signer != nil { // what it makes instead is worth more there
+		r.breaks(key)
+	}
 	who := record.Manifest.Provenance
 	r.complain("untrusted "+err.Error(), "the result %s of stage %s, which says that it is from %s@%s, is NOT TRUSTED: %v; it is not used, nor are others of which that is so",
 		key.Short(), who.Stage, who.User, who.Host, err)

@@ -222,7 +222,8 @@ func (r *member) sendResult(ctx context.Context, key artifacts.Key, entry *outbo
 
 // compare says whether a result is to be sent to the remote, and whether in place
 // of what it has under the key. Of two results the first one published stays,
-// unless it is of no use, or incomplete and the other is not.
+// unless it is of no use, or incomplete and the other is not. One that is only not
+// trusted here gives way to what is signed alone: others may trust it.
 func (r *member) compare(ctx context.Context, key artifacts.Key, mine artifacts.Record, broken bool) (send, replace bool, err error) {
 	if broken {
 		return true, true, nil
@@ -238,7 +239,7 @@ func (r *member) compare(ctx context.Context, key artifacts.Key, mine artifacts.
 	}
 	standing, err := artifacts.LookupRecord(ctx, r.Store, key)
 	switch {
-	case isBroken(err) || isAbsent(err) || err == nil && r.believed(key, standing) != nil:
+	case isBroken(err) || isAbsent(err) || err == nil && mine.Signature != nil && r.believed(key, standing) != nil:
 		return true, true, nil
 	case err != nil:
 		return false, false, err

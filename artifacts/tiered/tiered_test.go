@@ -255,7 +255,20 @@ func TestTrust(t *testing.T) {
 	if len(*bob.told) != 1 || !strings.Contains((*bob.told)[0], "NOT TRUSTED") || !strings.Contains((*bob.told)[0], `signed by ""`) {
 		t.Errorf("bob hears %q", *bob.told)
 	}
+	// What bob makes and does not sign takes no place: others may believe ann.
+	dan := newUser(t, "dan")
+	dan.opts = bob.opts
+	dan.compute("split", "train")
+	dan.share(at(t, p), "split")
+	if m, _, err := newUser(t, "gus").cache(at(t, p)...).Find(ctx, keyOf(t, "split")); err != nil || m.Provenance.User != "ann" {
+		t.Errorf("%s's result stands, %v", m.Provenance.User, err)
+	}
 	// What bob makes and signs takes the place of what nobody of his may use.
+	bob.opts.Signer = sealer("ann")
+	c = bob.cache(at(t, p)...)
+	if _, _, err := c.Find(ctx, keyOf(t, "split")); err == nil {
+		t.Error("it is trusted now")
+	}
 	if _, err := (artifacts.Publisher{Store: bob.store, Signer: sealer("ann")}).Publish(ctx, bob.manifest("split", "train")); err != nil {
 		t.Fatal(err)
 	}
