@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"github.com/sourcegraph/conc/pool"
 
@@ -53,6 +54,8 @@ func (s *Store) download(ctx context.Context, d artifacts.Digest, size int64, f 
 		return err
 	case f == plain && bytes != size:
 		return fmt.Errorf("%d bytes and not %d: %w", bytes, size, artifacts.ErrCorrupt)
+	case f == packed && bytes > maxPackedBytes(size):
+		return fmt.Errorf("%d bytes, packed, of a blob of %d: %w", bytes, size, artifacts.ErrCorrupt)
 	case bytes <= s.opts.PartBytes:
 		return s.downloadStream(ctx, d, size, f, path, m)
 	}
@@ -121,20 +124,25 @@ func (s *Store) downloadPartsOnce(ctx context.Context, plan plan, size int64, pa
 
 // fetchParts fetches what is missing, some parts at a time, in their order.
 func (s *Store) fetchParts(ctx context.Context, p *parts, m *meter) error {
-	workers := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError().WithMaxGoroutines(s.opts.Parallel)
-	for i := range p.plan.count() {
-		if p.has(i) {
-			continue
-		}
-		workers.Go(func(ctx context.Context) error { return s.fetchPart(ctx, p, i, m) })
+	var next atomic.Int64
+	workers := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError()
+	for range min(s.opts.Parallel, p.plan.count()) {
+		workers.Go(func(ctx context.Context) error {
+			for i := int(next.Add(1)) - 1; i < p.plan.count(); i = int(next.Add(1)) - 1 {
+				if p.has(i) {
+					continue
+				}
+				if err := s.fetchPart(ctx, p, i, m); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	}
 	return workers.Wait()
 }
 
 func (s *Store) fetchPart(ctx context.Context, p *parts, i int, m *meter) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	from, to := p.plan.bounds(i)
 	w := &wire{store: s, ctx: ctx, name: p.plan.form.name(p.plan.digest), meter: m, offset: from, resumed: from, end: to}
 	defer w.Close()

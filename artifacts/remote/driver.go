@@ -20,15 +20,17 @@ type Driver interface {
 	// Stat is the size in bytes of an object, or artifacts.ErrNotFound.
 	Stat(ctx context.Context, name string) (size int64, err error)
 
-	// Read opens the bytes of an object from offset on: length of them, or all
-	// to its end if length is negative. The caller closes it. It yields fewer
-	// bytes only with an error other than io.EOF where the medium can tell.
+	// Read opens the bytes of an object from offset on, which lies before its end
+	// or is 0: length of them, or all to its end if length is negative or reaches
+	// behind it. The caller closes it. It yields fewer bytes only with an error
+	// other than io.EOF where the medium can tell.
 	Read(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error)
 
 	// Write makes an object of what content yields, whole or not at all: nobody
 	// sees a part of it, also when ctx ends or the process dies midway. One that
 	// is there is replaced, unless ifAbsent is set: then it stays and the error
-	// is ErrExists. After any other error the object may be there nevertheless.
+	// is ErrExists. After any other error the object may be there nevertheless, but
+	// not when the content returned an error or ended before its size.
 	Write(ctx context.Context, name string, content Content, ifAbsent bool) error
 
 	// Traits are what the place can do.
@@ -42,7 +44,9 @@ type Driver interface {
 }
 
 // Content is what is to be written. It can be opened more than once, since an
-// upload that breaks off is begun anew.
+// upload that breaks off is begun anew. Of one whose readers are io.ReaderAt, as
+// files are, a store looks at more than the beginning when it decides whether to
+// compress.
 type Content struct {
 	Size int64 // in bytes, exact
 	Open func() (io.ReadCloser, error)

@@ -63,6 +63,10 @@ const (
 	headerBytes = 14      // the longest header of a frame
 )
 
+// maxPackedBytes is how many bytes a packed blob of a size can have: what does not
+// shrink grows by a header a block. What claims more is not even begun.
+func maxPackedBytes(size int64) int64 { return size + size/256 + 64<<10 }
+
 // packedSize is the size that a packed blob says it has.
 func (s *Store) packedSize(ctx context.Context, d artifacts.Digest) (size int64, err error) {
 	length := int64(headerBytes)

@@ -49,10 +49,8 @@ func (v *verified) verdict() error {
 	if got == v.want {
 		return io.EOF
 	}
-	if v.wire.end < 0 {
-		if more, err := v.wire.goesOn(); err == nil && more {
-			return v.wire.resume()
-		}
+	if more, err := v.wire.goOn(); more || err != nil {
+		return err
 	}
 	return fmt.Errorf("its bytes have digest %s: %w", got.Short(), artifacts.ErrCorrupt)
 }

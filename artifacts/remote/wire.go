@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,6 +111,9 @@ func (w *wire) finish(err error) error {
 // Read implements io.Reader.
 func (w *wire) Read(p []byte) (int, error) {
 	for {
+		if w.end == w.offset && w.offset > 0 && w.body == nil {
+			w.over = cmp.Or(w.over, io.EOF) // it broke off behind the last byte
+		}
 		if w.over != nil {
 			return 0, w.over
 		}
@@ -145,8 +149,9 @@ func (w *wire) readOnce(p []byte) (int, error) {
 	case err == nil:
 		return n, nil
 	}
-	if err := w.again(w.brokenOff(err)); err != nil {
-		w.over = err
+	w.over = w.again(w.brokenOff(err))
+	if w.over == nil && w.end < 0 && w.offset > 0 {
+		w.over = w.learnEnd() // there may be nothing to take up
 	}
 	return n, nil // w.over is the next read's
 }
@@ -171,10 +176,30 @@ func (w *wire) goesOn() (bool, error) {
 	return size > w.offset, err
 }
 
-// resume goes on behind an end that was none.
-func (w *wire) resume() error {
+// learnEnd asks where the object ends.
+func (w *wire) learnEnd() error {
+	size, err := w.store.objectSize(w.ctx, w.name)
+	if err != nil {
+		return err
+	}
+	if size < w.offset {
+		return fmt.Errorf("%d bytes of an object of %d: %w", w.offset, size, artifacts.ErrCorrupt)
+	}
+	w.end = size
+	return nil
+}
+
+// goOn makes a wire that did not know its end, and was told of one too early, go
+// on. It says whether there is more.
+func (w *wire) goOn() (bool, error) {
+	if w.end >= 0 {
+		return false, nil
+	}
+	if err := w.learnEnd(); err != nil || w.end == w.offset {
+		return false, err
+	}
 	w.over = w.again(errCutShort)
-	return w.over
+	return w.over == nil, w.over
 }
 
 // Close ends the reading.

@@ -56,7 +56,7 @@ func (m *Memory) Read(ctx context.Context, name string, offset, length int64) (i
 	if !m.traits.Ranges && (offset != 0 || length >= 0) {
 		return nil, fmt.Errorf("object %s: a range was asked for where there are none", name)
 	}
-	if offset < 0 || offset > int64(len(b)) {
+	if offset < 0 || offset > 0 && offset >= int64(len(b)) {
 		return nil, fmt.Errorf("object %s: offset %d is not within its %d bytes", name, offset, len(b))
 	}
 	b = b[offset:]
