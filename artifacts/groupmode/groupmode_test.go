@@ -2,13 +2,37 @@ package groupmode
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
 )
+
+// strangerVar tells the test binary that it was started by TestStranger, and the
+// directory.
+const strangerVar = "GROUPMODE_TEST_STRANGER"
+
+func TestMain(m *testing.M) {
+	dir := os.Getenv(strangerVar)
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	syscall.Umask(0o027)
+	f, err := os.Create(filepath.Join(dir, "file"))
+	if err == nil {
+		Share(f)
+		err = errors.Join(f.Close(), Mkdir(filepath.Join(dir, "dir")))
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
 
 // withUmask sets the process's umask for one test; none of this package is parallel.
 func withUmask(t *testing.T, mask int) {
@@ -133,5 +157,34 @@ func TestShareExisting(t *testing.T) {
 	ShareExisting(private)
 	if got := modeOf(t, private); got != 0o700 {
 		t.Errorf("private: %v", got)
+	}
+}
+
+// TestStranger: whoever may write to a directory and is not of its group opens
+// nothing to a group of his own.
+func TestStranger(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can be somebody else")
+	}
+	dir, err := os.MkdirTemp("", "stranger-") // unlike t.TempDir, for others to enter
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	open, exe := filepath.Join(dir, "open"), filepath.Join(dir, "test")
+	binary, err := os.ReadFile(os.Args[0])
+	if err := errors.Join(err, os.Chmod(dir, 0o755), os.WriteFile(exe, binary, 0o755), os.Mkdir(open, 0o777), os.Chmod(open, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 54321, Gid: 54321}}
+	cmd.Env = append(os.Environ(), strangerVar+"="+open)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for name, want := range map[string]fs.FileMode{"file": 0o640, "dir": 0o750} {
+		if got := modeOf(t, filepath.Join(open, name)); got != want {
+			t.Errorf("%s has %v, want %v", name, got, want)
+		}
 	}
 }
