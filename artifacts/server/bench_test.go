@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -10,10 +9,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // sizes are those of a small and of an ordinary artifact.
@@ -28,8 +27,8 @@ func BenchmarkGet(b *testing.B) {
 		r.want(r.ask("PUT", cas(content), content), 201)
 		plain := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(r.store.Dir(), "cas", digestOf(content).Hex()[:2]))))
 		b.Cleanup(plain.Close)
-		for server, url := range map[string]string{"server": r.http.URL + cas(content), "plain": plain.URL + "/" + digestOf(content).Hex()} {
-			benchClients(b, name+"/"+server, size, func(client *http.Client, _ int64) error {
+		get := func(url string) func(*http.Client) error {
+			return func(client *http.Client) error {
 				resp, err := client.Get(url)
 				if err != nil {
 					return err
@@ -40,8 +39,9 @@ func BenchmarkGet(b *testing.B) {
 					err = fmt.Errorf("%s: %d bytes", resp.Status, n)
 				}
 				return err
-			})
+			}
 		}
+		compare(b, name, size, get(r.http.URL+cas(content)), get(plain.URL+"/"+digestOf(content).Hex()))
 	}
 }
 
@@ -58,14 +58,12 @@ func BenchmarkPut(b *testing.B) {
 			w.WriteHeader(http.StatusCreated)
 		}))
 		b.Cleanup(plain.Close)
-		seed := make([]byte, 8)
-		_, _ = rand.Read(seed)
 		base := random(size, 2)
-		for server, url := range map[string]string{"server": r.http.URL, "plain": plain.URL} {
-			benchClients(b, name+"/"+server, size, func(client *http.Client, n int64) error {
+		var next atomic.Uint64
+		put := func(url string) func(*http.Client) error {
+			return func(client *http.Client) error {
 				content := bytes.Clone(base)
-				binary.LittleEndian.PutUint64(content, uint64(n))
-				copy(content[8:], seed)
+				binary.LittleEndian.PutUint64(content, next.Add(1))
 				req, err := http.NewRequest("PUT", url+cas(content), bytes.NewReader(content))
 				if err != nil {
 					return err
@@ -79,37 +77,43 @@ func BenchmarkPut(b *testing.B) {
 					return fmt.Errorf("status %s", resp.Status)
 				}
 				return nil
-			})
+			}
 		}
+		compare(b, name, size, put(r.http.URL), put(plain.URL))
 	}
 }
 
-// benchClients does requests by 1, 8 and 64 clients.
-func benchClients(b *testing.B, name string, size int, request func(client *http.Client, n int64) error) {
+// compare measures requests of 1, 8 and 64 clients to our server and to a plain
+// one, in turns, so that what else the machine does slows both.
+func compare(b *testing.B, name string, size int, ours, plain func(*http.Client) error) {
 	for _, clients := range []int{1, 8, 64} {
-		b.Run(strings.Join([]string{name, fmt.Sprint("clients-", clients)}, "/"), func(b *testing.B) {
+		b.Run(fmt.Sprint(name, "/clients-", clients), func(b *testing.B) {
 			transport := &http.Transport{MaxIdleConnsPerHost: clients, DisableCompression: true}
 			defer transport.CloseIdleConnections()
 			client := &http.Client{Transport: transport}
-			b.SetBytes(int64(size))
-			var next atomic.Int64
-			var all sync.WaitGroup
-			b.ResetTimer()
-			for range clients {
-				all.Go(func() {
-					for {
-						n := next.Add(1)
-						if n > int64(b.N) {
-							return
-						}
-						if err := request(client, n); err != nil {
-							b.Error(err)
-							return
-						}
+			var spent [2]time.Duration
+			for b.Loop() {
+				for i, request := range []func(*http.Client) error{ours, plain} {
+					began := time.Now()
+					var all sync.WaitGroup
+					for range clients {
+						all.Go(func() {
+							for range max(1, 64/clients) { // as many requests, whoever sends them
+								if err := request(client); err != nil {
+									b.Error(err)
+								}
+							}
+						})
 					}
-				})
+					all.Wait()
+					spent[i] += time.Since(began)
+				}
 			}
-			all.Wait()
+			moved := float64(b.N) * 64 * float64(size) / 1e6
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(moved/spent[0].Seconds(), "MB/s")
+			b.ReportMetric(moved/spent[1].Seconds(), "plain-MB/s")
+			b.ReportMetric(spent[1].Seconds()/spent[0].Seconds(), "ratio")
 		})
 	}
 }
