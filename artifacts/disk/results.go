@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,10 +37,10 @@ func (s *Store) EachResult(ctx context.Context, visit func(Result) error) error 
 	workers := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError().WithMaxGoroutines(runtime.GOMAXPROCS(0))
 	err := eachFile(ctx, s.path("ac"), func(name string, info fs.FileInfo) error {
 		workers.Go(func(ctx context.Context) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			for _, result := range s.resultsOf(ctx, artifacts.Key(name), info.ModTime()) {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
 				mu.Lock()
 				err := visit(result)
 				mu.Unlock()
@@ -59,24 +59,24 @@ func (s *Store) EachResult(ctx context.Context, visit func(Result) error) error 
 }
 
 // resultsOf are the results that an action names: one, or several alternatives.
-// There is none when it was collected meanwhile.
+// There is none when it is collected meanwhile.
 func (s *Store) resultsOf(ctx context.Context, k artifacts.Key, used time.Time) []Result {
 	encoded, _, err := readAction(s.actionPath(k))
-	if os.IsNotExist(err) {
-		return nil
-	}
 	var action artifacts.ActionResult
 	if err == nil {
 		action, err = artifacts.DecodeActionResult(encoded)
 	}
-	if err != nil {
-		return []Result{{Key: k, Used: used, Damaged: err}}
+	results := []Result{{Key: k, Used: used, Damaged: err}}
+	if err == nil {
+		results = results[:0]
+		for _, files := range byResult(action) {
+			r := Result{Key: k, Used: used, Files: files}
+			s.complete(ctx, &r)
+			results = append(results, r)
+		}
 	}
-	var results []Result
-	for _, files := range byResult(action) {
-		r := Result{Key: k, Used: used, Files: files}
-		s.complete(ctx, &r)
-		results = append(results, r)
+	if slices.ContainsFunc(results, func(r Result) bool { return r.Damaged != nil }) && s.collected(k) {
+		return nil
 	}
 	return results
 }

@@ -87,6 +87,9 @@ func collectBeside(t *testing.T, s *Store, helper string, on func(*outcome) bool
 	stop := make(chan struct{})
 	var reader sync.WaitGroup
 	reader.Go(func() { o.read = readBeside(t, s, stop) })
+	if helper == "writer" { // without leases results lose blobs while they are published
+		reader.Go(func() { lookBeside(t, s, stop) })
+	}
 	bounds := []GCOptions{{MaxBytes: 1}, {MaxAge: time.Nanosecond}, {}, {MaxBytes: 200}}
 	for ; on(o); o.rounds++ {
 		r, err := s.GC(ctx, bounds[o.rounds%len(bounds)])
@@ -153,6 +156,23 @@ func readBeside(t *testing.T, s *Store, stop <-chan struct{}) (read int) {
 				return read
 			}
 			read++
+		}
+	}
+}
+
+// lookBeside lists and verifies: what is collected meanwhile is not damaged.
+func lookBeside(t *testing.T, s *Store, stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+		err := s.EachResult(ctx, func(r Result) error { return r.Damaged })
+		report, failure := s.Verify(ctx, VerifyOptions{})
+		if err != nil || failure != nil || len(report.Problems) > 0 {
+			t.Errorf("beside gc: listing: %v; verifying: %v, %v", err, report.Problems, failure)
+			return
 		}
 	}
 }

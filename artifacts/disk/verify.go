@@ -134,7 +134,7 @@ func (s *Store) verifyActions(ctx context.Context, opts VerifyOptions, report *V
 	return eachFile(ctx, s.path("ac"), func(name string, info fs.FileInfo) error {
 		report.Actions++
 		why := s.verifyAction(ctx, artifacts.Key(name))
-		if why == nil {
+		if why == nil || s.collected(artifacts.Key(name)) {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -149,11 +149,15 @@ func (s *Store) verifyActions(ctx context.Context, opts VerifyOptions, report *V
 	})
 }
 
+// collected says whether an action is gone: GC, which takes it before its blobs,
+// was at work while somebody looked at them.
+func (s *Store) collected(k artifacts.Key) bool {
+	_, err := os.Lstat(s.actionPath(k))
+	return os.IsNotExist(err)
+}
+
 func (s *Store) verifyAction(ctx context.Context, k artifacts.Key) error {
 	encoded, _, err := readAction(s.actionPath(k))
-	if os.IsNotExist(err) {
-		return nil // collected meanwhile
-	}
 	if err != nil {
 		return err
 	}
