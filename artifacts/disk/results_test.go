@@ -47,6 +47,9 @@ func TestEachResult(t *testing.T) {
 	if alternative.Damaged != nil || alternative.Manifest.Key != all[0].Key || alternative.Manifest.Outputs["own"].Digest != other.Outputs["own"].Digest {
 		t.Errorf("an alternative: %+v", alternative)
 	}
+	if collected := s.resultsOf(ctx, storetest.Key("collected meanwhile"), c.now); collected != nil {
+		t.Errorf("one whose action is gone: %+v", collected)
+	}
 	stop := errors.New("enough")
 	if err := s.EachResult(ctx, func(Result) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("a visit that ends it: %v", err)

@@ -129,7 +129,11 @@ func runCacheLs(ctx context.Context, file string, o lsOptions, s *streams) error
 		return err
 	}
 	defer store.Close()
-	report, err := listResults(ctx, store, func(r cachedResult) bool {
+	facts, err := readResultFacts(ctx, store, s)
+	if err != nil {
+		return cacheError{err}
+	}
+	report, err := listResults(ctx, store, facts, func(r cachedResult) bool {
 		return (pipeline == "" || r.Pipeline == pipeline) && wanted(r)
 	})
 	if err != nil {
@@ -161,13 +165,9 @@ func (o lsOptions) filter(now time.Time) (func(cachedResult) bool, error) {
 }
 
 // listResults lists what is wanted of the results in the store.
-func listResults(ctx context.Context, store *disk.Store, wanted func(cachedResult) bool) (cacheLsReport, error) {
+func listResults(ctx context.Context, store *disk.Store, facts resultFacts, wanted func(cachedResult) bool) (cacheLsReport, error) {
 	report := cacheLsReport{Format: 1, Results: []cachedResult{}, Damaged: []damagedResult{}}
-	facts, err := readResultFacts(ctx, store)
-	if err != nil {
-		return report, err
-	}
-	err = store.EachResult(ctx, func(r disk.Result) error {
+	err := store.EachResult(ctx, func(r disk.Result) error {
 		if r.Damaged != nil {
 			report.Damaged = append(report.Damaged, damagedResult{r.Key, r.Damaged.Error()})
 		} else if row := facts.listed(r); wanted(row) {
@@ -186,10 +186,10 @@ type resultFacts struct {
 	leases  []disk.LeaseInfo
 }
 
-func readResultFacts(ctx context.Context, store *disk.Store) (f resultFacts, err error) {
+func readResultFacts(ctx context.Context, store *disk.Store, s *streams) (f resultFacts, err error) {
 	pins, err := engine.Pinned(ctx, store)
 	if err != nil {
-		return f, err
+		s.err.printf("what is pinned is not listed as such: %v\n", err) // the rest is worth listing
 	}
 	f.pinned = map[artifacts.Key]bool{}
 	for _, key := range pins.Keys {
