@@ -221,6 +221,7 @@ func TestMissingBucket(t *testing.T) {
 // A server that goes away midway is an error that may pass, and soon.
 func TestKilledMidway(t *testing.T) {
 	eachServer(t, func(t *testing.T, s *cloudtest.Server) {
+		t.Parallel() // it waits most of the time
 		d := open(t, s, "team-cache")
 		content := storetest.Random(40<<20, 4)
 		if err := d.Write(ctx, "large", remotetest.Bytes(content), true); err != nil {

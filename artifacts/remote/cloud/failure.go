@@ -51,36 +51,38 @@ func (a answer) String() string {
 
 // answerOf is the answer that an SDK made an error of.
 func answerOf(err error) answer {
-	var (
-		a        answer
-		aws      *awshttp.ResponseError
-		awsCode  smithy.APIError
-		azure    *azcore.ResponseError
-		google   *googleapi.Error
-		isGoogle = errors.As(err, &google)
-	)
+	var azure *azcore.ResponseError
+	var google *googleapi.Error
 	switch {
 	case errors.As(err, &azure):
 		return answer{azure.StatusCode, azure.ErrorCode}
-	case isGoogle && len(google.Errors) > 0:
-		return answer{google.Code, google.Errors[0].Reason}
-	case isGoogle:
+	case errors.As(err, &google):
+		if len(google.Errors) > 0 {
+			return answer{google.Code, google.Errors[0].Reason}
+		}
 		return answer{status: google.Code}
 	case errors.Is(err, storage.ErrBucketNotExist):
 		return answer{http.StatusNotFound, "NoSuchBucket"}
 	case errors.Is(err, storage.ErrObjectNotExist):
 		return answer{status: http.StatusNotFound}
 	}
-	if errors.As(err, &aws) && aws.Response != nil {
-		a.status = aws.HTTPStatusCode()
+	return answerOfS3(err)
+}
+
+func answerOfS3(err error) answer {
+	var a answer
+	var response *awshttp.ResponseError
+	if errors.As(err, &response) && response.Response != nil {
+		a.status = response.HTTPStatusCode()
 	}
-	if errors.As(err, &awsCode) {
-		a.code = awsCode.ErrorCode()
+	var withCode smithy.APIError
+	if errors.As(err, &withCode) {
+		a.code = withCode.ErrorCode()
 	}
 	return a
 }
 
-// kinds are the answers that mean the same whoever gives them.
+// kind is what the answer means, whoever gives it: nil for what may pass.
 func (a answer) kind() error {
 	switch a.code {
 	case "NoSuchBucket", "ContainerNotFound", "ResourceNotFound", "ContainerBeingDeleted":
