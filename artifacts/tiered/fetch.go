@@ -16,6 +16,7 @@ import (
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 	"github.com/prismflow/prismflow/artifacts/remote"
 )
 
@@ -243,10 +244,10 @@ func downloads(stateDir string) string { return filepath.Join(stateDir, "downloa
 
 func (c *Cache) downloadPath(d artifacts.Digest) (string, error) {
 	dir := downloads(c.local.StateDir())
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := groupmode.MkdirAll(dir); err != nil {
 		return "", err
 	}
-	return filepath.Join(dir, d.Hex()), nil
+	return filepath.Join(dir, fmt.Sprintf("%s-%d", d.Hex(), os.Getuid())), nil // another user's may not be ours to write to
 }
 
 // forgetAfter is when nobody is taken to go on with a download.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 )
 
 // known remembers, beside the local store, which results a remote has, so that a
@@ -48,8 +49,12 @@ func (k *known) has(key artifacts.Key, action []byte) bool {
 	defer k.mu.Unlock()
 	k.load()
 	entry, ok := k.entries[key]
-	return ok && entry.action == actionID(action) && k.now().Sub(entry.seen) < believeFor
+	return ok && entry.action == actionID(action) && k.believes(entry)
 }
+
+// believes says whether what was seen then counts. A clock that was put back must
+// not make it count for ever.
+func (k *known) believes(e knownEntry) bool { return k.now().Sub(e.seen).Abs() < believeFor }
 
 // add remembers that the remote has an action, or one that is to stay in its place.
 func (k *known) add(key artifacts.Key, action []byte) {
@@ -58,15 +63,7 @@ func (k *known) add(key artifacts.Key, action []byte) {
 	k.load()
 	entry := knownEntry{actionID(action), k.now()}
 	k.entries[key] = entry
-	if err := os.MkdirAll(filepath.Dir(k.path), 0o777); err != nil {
-		return // what cannot be remembered is asked again
-	}
-	f, err := os.OpenFile(k.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	_, _ = f.WriteString(line(key, entry)) // a single write, so that lines of several processes stay whole
+	_ = appendTo(k.path, line(key, entry)) // what cannot be remembered is asked again
 }
 
 func line(key artifacts.Key, e knownEntry) string {
@@ -105,7 +102,7 @@ func (k *known) load() {
 func (k *known) rewrite() {
 	var text strings.Builder
 	for key, entry := range k.entries {
-		if k.now().Sub(entry.seen) < believeFor {
+		if k.believes(entry) {
 			text.WriteString(line(key, entry))
 		}
 	}
@@ -114,6 +111,7 @@ func (k *known) rewrite() {
 		return
 	}
 	defer os.Remove(tmp.Name())
+	groupmode.Share(tmp)
 	_, err = tmp.WriteString(text.String())
 	if closing := tmp.Close(); err == nil && closing == nil {
 		_ = os.Rename(tmp.Name(), k.path)

@@ -1,7 +1,6 @@
 package tiered
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/artifacts/groupmode"
 )
 
 // An outbox is a directory with a file for each job that is not done, so that
@@ -49,27 +49,19 @@ const replaceLine = "replace"
 
 // put notes a job, and what it is to replace.
 func (b outbox) put(j job, wrong map[artifacts.Digest]bool, broken bool) error {
-	if err := os.MkdirAll(b.dir, 0o777); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(filepath.Join(b.dir, j.file()), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o666)
-	if err != nil {
-		return err
-	}
+	lines := ""
 	if broken {
-		lines := replaceLine + "\n"
+		lines = replaceLine + "\n"
 		for d := range wrong {
 			lines += string(d) + "\n"
 		}
-		_, err = f.WriteString(lines)
 	}
-	return cmp.Or(err, f.Close())
+	return appendTo(filepath.Join(b.dir, j.file()), lines)
 }
 
-// take makes a job this process's; nil when another one is at it. done, called
-// once, gives it up: for good, or for somebody to try again.
+// take makes a job this process's; nil when another one is at it.
 func (b outbox) take(j job) (entry *outboxEntry, err error) {
-	if err := os.MkdirAll(b.dir, 0o777); err != nil {
+	if err := groupmode.MkdirAll(b.dir); err != nil {
 		return nil, err
 	}
 	f, err := disk.HoldFile(filepath.Join(b.dir, j.file()))

@@ -330,16 +330,7 @@ func (t *taken) add(segments ...artifacts.Output) {
 		}
 		t.segments[s.Digest], t.noted[s.Digest] = true, true
 	}
-	if lines.Len() == 0 {
-		return
+	if lines.Len() > 0 {
+		_ = appendTo(t.path, lines.String()) // what is not remembered is fetched again
 	}
-	if err := os.MkdirAll(filepath.Dir(t.path), 0o777); err != nil {
-		return // what is not remembered is fetched again
-	}
-	f, err := os.OpenFile(t.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	_, _ = f.WriteString(lines.String())
 }

@@ -336,10 +336,12 @@ func TestWhatIsKnownToBeThereIsNotAsked(t *testing.T) {
 	if n := p.requests(""); n != 1 {
 		t.Errorf("%d requests when it is to be checked, want 1", n)
 	}
-	ann.opts = Options{Now: func() time.Time { return time.Now().Add(believeFor + time.Minute) }}
-	ann.share(at(t, p), "split")
-	if n := p.requests(""); n != 1 {
-		t.Errorf("%d requests after a while, want 1", n)
+	for _, later := range []time.Duration{believeFor + time.Minute, -believeFor - time.Minute} {
+		ann.opts = Options{Now: func() time.Time { return time.Now().Add(later) }}
+		ann.share(at(t, p), "split")
+		if n := p.requests(""); n != 1 {
+			t.Errorf("%d requests %v later, want 1", n, later)
+		}
 	}
 	ann.opts = Options{}
 	if err := artifacts.Replace(ctx, ann.store, ann.manifest("split", "another")); err != nil {
@@ -538,7 +540,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-func TestRemoveDownloads(t *testing.T) {
+func TestOldDownloadsAreRemoved(t *testing.T) {
 	u := newUser(t, "ann")
 	c := u.cache()
 	old, err := c.downloadPath(artifacts.DigestOf([]byte("old")))
