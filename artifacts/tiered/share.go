@@ -222,8 +222,9 @@ func (r *member) sendResult(ctx context.Context, key artifacts.Key, entry *outbo
 
 // compare says whether a result is to be sent to the remote, and whether in place
 // of what it has under the key. Of two results the first one published stays,
-// unless it is of no use, or incomplete and the other is not. One that is only not
-// trusted here gives way to what is signed alone: others may trust it.
+// unless it is of no use, incomplete and the other is not, or unsigned and the
+// other says the same and is. One that is only not trusted here gives way to what
+// is signed alone: others may trust it.
 func (r *member) compare(ctx context.Context, key artifacts.Key, mine artifacts.Record, broken bool) (send, replace bool, err error) {
 	if broken {
 		return true, true, nil
@@ -244,8 +245,14 @@ func (r *member) compare(ctx context.Context, key artifacts.Key, mine artifacts.
 	case err != nil:
 		return false, false, err
 	}
-	better := standing.Manifest.Incomplete != "" && mine.Manifest.Incomplete == ""
+	better := standing.Manifest.Incomplete != "" && mine.Manifest.Incomplete == "" ||
+		standing.Signature == nil && mine.Signature != nil && sameOutputs(standing.Manifest, mine.Manifest)
 	return better, better, nil
+}
+
+// sameOutputs says whether two executions came to the same result.
+func sameOutputs(a, b artifacts.Manifest) bool {
+	return maps.EqualFunc(a.Outputs, b.Outputs, func(x, y artifacts.Output) bool { return x.Digest == y.Digest })
 }
 
 // isAbsent says whether a look-up found nothing at all.

@@ -281,6 +281,24 @@ func TestTrust(t *testing.T) {
 	}
 }
 
+// Who makes a key and computes again what is shared unsigned, signs it for all.
+func TestSignedLater(t *testing.T) {
+	p, ann := newPlace("bucket"), newUser(t, "ann")
+	ann.compute("split", "train")
+	ann.share(at(t, p), "split")
+	for _, outputs := range [][]string{{"train"}, {"another"}} {
+		again := ann.manifest("split", outputs...)
+		if err := (artifacts.Publisher{Store: ann.store, Signer: sealer("ann")}).Replace(ctx, again); err != nil {
+			t.Fatal(err)
+		}
+		ann.share(at(t, p), "split")
+		record, err := artifacts.LookupRecord(ctx, at(t, p)[0].Store, keyOf(t, "split"))
+		if err != nil || record.Signature == nil || record.Manifest.Outputs["a"].Digest != artifacts.DigestOf([]byte("train")) {
+			t.Errorf("signed as %q: %q with %v, %v", outputs, record.Signature, record.Manifest.Outputs, err)
+		}
+	}
+}
+
 // A sealer signs with its name, for tests.
 type sealer string
 
