@@ -50,7 +50,10 @@ func (s *Store) begin(ctx context.Context) (*request, error) {
 var errSilent = errors.New("the remote is silent")
 
 // answered says that the remote has answered, and that the body is to come.
-func (r *request) answered() { r.store.breaker.begun(r.trial) }
+func (r *request) answered() {
+	r.store.breaker.begun(r.trial)
+	r.trial = false
+}
 
 // end ends the request with what the driver made of it, and returns that as the
 // store's callers are to see it.
