@@ -50,6 +50,7 @@ func add(ctx context.Context, store Store, other artifacts.Manifest) error {
 	if news == 0 {
 		return nil
 	}
+	segments = present(ctx, store, segments)
 	m := &Memo{
 		store: store, scope: other.Request, key: other.Key, index: newIndex(),
 		opts: Options{Provenance: other.Provenance, SegmentBytes: DefaultSegmentBytes, Warn: func(string) {}},
@@ -66,6 +67,14 @@ func add(ctx context.Context, store Store, other artifacts.Manifest) error {
 		return ctx.Err()
 	} // else the list is longer than it has to be
 	return m.publish(ctx, segments)
+}
+
+// present are the segments that are in the store and right: a list may name no other.
+func present(ctx context.Context, store Store, segments []segment) []segment {
+	return slices.DeleteFunc(segments, func(s segment) bool {
+		_, err := store.Verified(ctx, s.digest)
+		return errors.Is(err, artifacts.ErrNotFound)
+	})
 }
 
 // segmentsOf are the segments that the manifest of a list names, oldest first.

@@ -149,10 +149,7 @@ func (m *Memo) addToList(ctx context.Context, added []sealed) error {
 	for _, s := range added {
 		isNew[s.digest] = true
 	}
-	segments = slices.DeleteFunc(segments, func(s segment) bool {
-		_, err := m.store.Verified(ctx, s.digest)
-		return isNew[s.digest] || errors.Is(err, artifacts.ErrNotFound)
-	})
+	segments = present(ctx, m.store, slices.DeleteFunc(segments, func(s segment) bool { return isNew[s.digest] }))
 	for _, s := range added {
 		segments = append(segments, s.segment)
 	}

@@ -112,12 +112,12 @@ func (c *Cache) keep(ctx context.Context, files []artifacts.OutputFile) error {
 	return lease.Keep(ctx, digests...)
 }
 
-// leased is the cache's lease, which is taken with the first fetch.
+// leased is the cache's lease, which is taken with the first transfer.
 func (c *Cache) leased(ctx context.Context) (*disk.Lease, error) {
 	c.leasing.Lock()
 	defer c.leasing.Unlock()
 	if c.lease == nil {
-		lease, err := c.local.Lease(ctx, "results of others")
+		lease, err := c.local.Lease(ctx, "sharing results")
 		if err != nil {
 			return nil, err
 		}

@@ -158,6 +158,9 @@ func (r *member) do(j job, sent *sending) {
 		r.unsent(j)
 		return
 	}
+	if _, err := r.cache.leased(r.cache.uploads); err != nil {
+		r.complain("lease", "what is sent is not protected from a gc: %v", err)
+	}
 	entry, err := r.box.take(j)
 	if err != nil {
 		r.complain("outbox", "%v", err)

@@ -67,7 +67,7 @@ type Cache struct {
 	stop    context.CancelFunc
 
 	leasing sync.Mutex  // guards lease
-	lease   *disk.Lease // once something was fetched
+	lease   *disk.Lease // once something is on its way
 
 	mu       sync.Mutex // guards what follows
 	warn     func(message string)

@@ -54,7 +54,7 @@ func (c Config) remotes() Remotes {
 // then only its rows are worth fetching.
 func (e *Engine) seek(ctx context.Context, spec stages.Spec, key artifacts.Key) (m artifacts.Manifest, from string, err error) {
 	remotes := e.config.remotes()
-	if remotes == nil {
+	if remotes == nil || e.again(spec, artifacts.Manifest{}) != "" {
 		return m, "", nil
 	}
 	m, from, err = remotes.Find(ctx, key)
