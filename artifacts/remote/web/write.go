@@ -54,11 +54,14 @@ func (d *Driver) put(ctx context.Context, name string, content remote.Content, i
 		r.header.Set("Expect", "100-continue")
 		u.waits = true
 	}
-	resp, err := d.send(ctx, r)
+	sending, cancel := context.WithCancel(ctx)
+	defer cancel()
+	resp, err := d.send(sending, r)
 	if err == nil {
 		again, err = d.written(r, resp, ifAbsent)
 	}
 	u.end()
+	cancel()                               // of HTTP/2 a body may be waiting for room that never comes
 	if failed := u.wait(); failed != nil { // the cause of whatever else happened
 		return false, fmt.Errorf("%s: reading the content: %w", r, failed)
 	}
