@@ -61,8 +61,8 @@ func (d *Driver) put(ctx context.Context, name string, content remote.Content, i
 		again, err = d.written(r, resp, ifAbsent)
 	}
 	u.end()
-	cancel()                               // of HTTP/2 a body may be waiting for room that never comes
-	if failed := u.wait(); failed != nil { // the cause of whatever else happened
+	cancel()                                // of HTTP/2 a body may be waiting for room that never comes
+	if failed := u.close(); failed != nil { // the cause of whatever else happened
 		return false, fmt.Errorf("%s: reading the content: %w", r, failed)
 	}
 	return again, err
@@ -101,10 +101,10 @@ type upload struct {
 	body     []byte // deflated, where that is small
 	waits    bool   // for the server to want it
 	turn     *turn  // of being sent; there may be several, one after another
-	open     sync.WaitGroup
 
-	mu  sync.Mutex // guards err
-	err error      // the first of the content
+	mu     sync.Mutex // guards the rest
+	opened []*source
+	err    error // the first of the content
 }
 
 // attach makes the upload the body of a request.
@@ -149,8 +149,11 @@ func (u *upload) source() (io.ReadCloser, error) {
 		u.fail(err)
 		return nil, err
 	}
-	u.open.Add(1)
-	return &source{upload: u, r: r, left: u.content.Size}, nil
+	s := &source{upload: u, r: r, left: u.content.Size}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.opened = append(u.opened, s)
+	return s, nil
 }
 
 // tryDeflate decides by a sample whether the body is compressed.
@@ -190,11 +193,16 @@ func (u *upload) end() {
 	}
 }
 
-// wait waits until the content is closed everywhere, and returns the error with
-// which that ended, if any: package http may go on with a body for a moment after
-// its answer was read, or its context ended.
-func (u *upload) wait() error {
-	u.open.Wait()
+// close closes the content wherever it is open, and returns the error with which
+// that ended, if any. Package http goes on with a body for a moment after its
+// answer was read, or its context ended, and over HTTP/2 may forget to close it.
+func (u *upload) close() error {
+	u.mu.Lock()
+	opened := u.opened
+	u.mu.Unlock()
+	for _, s := range opened {
+		_ = s.Close() // of what was only read
+	}
 	return u.failure()
 }
 
@@ -320,7 +328,5 @@ func (s *source) Close() error {
 		return nil
 	}
 	s.closed = true
-	err := s.r.Close()
-	s.upload.open.Done()
-	return err
+	return s.r.Close()
 }
