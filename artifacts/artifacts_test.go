@@ -376,7 +376,7 @@ func TestMisses(t *testing.T) {
 		{name: "garbage", action: []byte("\xff"), reason: "the recorded result is corrupt"},
 		{name: "foreign", action: artifacts.ActionResult{OutputFiles: action.OutputFiles[1:]}.Encode(), reason: "the recorded result is not one of prismflow"},
 		{name: "failed", action: artifacts.ActionResult{OutputFiles: action.OutputFiles, ExitCode: 1}.Encode(), reason: "the recorded result is not one of prismflow"},
-		{name: "cut off", action: artifacts.ActionResult{OutputFiles: action.OutputFiles[:2]}.Encode(), reason: "the recorded result is incomplete: it does not name the outputs of its manifest"},
+		{name: "cut off", action: artifacts.ActionResult{OutputFiles: action.OutputFiles[:2]}.Encode(), reason: "the recorded result does not name the outputs of its manifest and those alone"},
 		{name: "under another key", action: encoded, key: other.Key, reason: "the manifest is that of " + m.Key.Short()},
 		{name: "no manifest", garbled: map[artifacts.Digest][]byte{manifest.Digest: nil}, reason: "the manifest is absent", is: artifacts.ErrNotFound},
 		{name: "manifest cut off", garbled: map[artifacts.Digest][]byte{manifest.Digest: text[:20]}, reason: "the manifest is corrupt", is: artifacts.ErrCorrupt},

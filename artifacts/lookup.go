@@ -42,7 +42,7 @@ func missed(ctx context.Context, k Key, err error, format string, args ...any) e
 //   - the store has an action under the key, and it can be read;
 //   - the manifest that the action names is there, and is what its digest says;
 //   - the manifest is of this key, and its request is what the key was made of;
-//   - the action names the same outputs as the manifest;
+//   - the action names the same outputs as the manifest, and no others;
 //   - each output is there, has the size that the manifest says, and its bytes
 //     were verified: by the store's Verified method where it has one, which
 //     may trust an earlier verification, else by reading them here.
@@ -128,7 +128,7 @@ func record(ctx context.Context, s Store, k Key) (r Record, err error) {
 		return Record{}, missed(ctx, k, ErrCorrupt, "the manifest is that of %s", r.Manifest.Key.Short())
 	}
 	if !r.Manifest.agrees(action) {
-		return Record{}, missed(ctx, k, ErrCorrupt, "the recorded result is incomplete: it does not name the outputs of its manifest")
+		return Record{}, missed(ctx, k, ErrCorrupt, "the recorded result does not name the outputs of its manifest and those alone")
 	}
 	return r, nil
 }
@@ -146,8 +146,17 @@ func decodeStored(encoded []byte) (Manifest, error) {
 // wrong says that what was read is what the store has, and is of no use.
 func wrong(err error) error { return fmt.Errorf("%w: %w", ErrCorrupt, err) }
 
-// agrees says whether the action names each output of the manifest.
+// agrees says whether the action names the outputs of the manifest and nothing
+// else: what it named beside them would be vouched for by no signature and no
+// digest of the manifest, and yet be fetched and kept.
 func (m Manifest) agrees(a ActionResult) bool {
+	more := 1 // the manifest
+	if _, signed := a.File(SignaturePath); signed {
+		more++
+	}
+	if len(a.OutputFiles) != len(m.Outputs)+more {
+		return false
+	}
 	for name, out := range m.Outputs {
 		f, ok := a.File(name)
 		if !ok || f.Digest != out.Digest || f.Bytes != out.Bytes {
