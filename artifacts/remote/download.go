@@ -28,6 +28,9 @@ func (s *Store) Download(ctx context.Context, d artifacts.Digest, size int64, pa
 	if size < 0 {
 		return fmt.Errorf("remote %s: blob %s: negative size %d", s.driver, d.Short(), size)
 	}
+	if size > maxBlob {
+		return s.failed(artifacts.ErrCorrupt, "blob %s is said to have %d bytes, at most %d are believed", d.Short(), size, int64(maxBlob))
+	}
 	err := error(nil)
 	for _, form := range s.forms(size) {
 		m := newMeter(progress, size, size)
@@ -43,6 +46,13 @@ func (s *Store) Download(ctx context.Context, d artifacts.Digest, size int64, pa
 	}
 	return s.failed(err, "fetching blob %s", d.Short())
 }
+
+// What is believed of sizes, which come from the remote: with these bounds the
+// memory that the record of parts takes is bounded, too.
+const (
+	maxBlob  = 1 << 50 // bytes
+	maxParts = 1 << 20
+)
 
 func (s *Store) download(ctx context.Context, d artifacts.Digest, size int64, f form, path string, m *meter) error {
 	if size <= s.opts.PartBytes || !s.driver.Traits().Ranges {
@@ -85,7 +95,7 @@ func (s *Store) downloadStream(ctx context.Context, d artifacts.Digest, size int
 // turns out to be wrong and some parts are from an earlier time, they may have been
 // of another object, so that it begins once more.
 func (s *Store) downloadParts(ctx context.Context, d artifacts.Digest, size int64, f form, bytes int64, path string, m *meter) error {
-	plan := plan{digest: d, form: f, bytes: bytes, part: s.opts.PartBytes}
+	plan := plan{digest: d, form: f, bytes: bytes, part: max(s.opts.PartBytes, bytes/maxParts+1)}
 	resumed, err := s.downloadPartsOnce(ctx, plan, size, path, m)
 	if resumed && errors.Is(err, artifacts.ErrCorrupt) {
 		m.restart()

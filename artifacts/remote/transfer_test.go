@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -197,6 +199,32 @@ func TestDownloadOfAnotherSize(t *testing.T) {
 			if err := s.Download(ctx, artifacts.DigestOf(blob.bytes), -1, "nowhere", nil); err == nil {
 				t.Error("Download of a negative size: no error")
 			}
+		}
+	}
+}
+
+// A boast is a remote that says of every object that it has so many bytes.
+type boast struct {
+	*remotetest.Memory
+	bytes int64
+}
+
+func (b boast) Stat(context.Context, string) (int64, error) { return b.bytes, nil }
+
+// TestDownloadOfBoasts: sizes come from the remote and cost nothing before its
+// bytes do.
+func TestDownloadOfBoasts(t *testing.T) {
+	for _, size := range []int64{1 << 50, 1<<50 + 1, 1 << 62, math.MaxInt64} {
+		s := newStore(t, boast{remotetest.NewMemory(remotetest.AllTraits), size}, smallOptions())
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := s.Download(ctx, artifacts.DigestOf([]byte("something")), size, filepath.Join(t.TempDir(), "file"), nil)
+		runtime.ReadMemStats(&after)
+		if err == nil || size > 1<<50 && !errors.Is(err, artifacts.ErrCorrupt) {
+			t.Errorf("Download of %d bytes: %v", size, err)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 64<<20 {
+			t.Errorf("Download of %d bytes took %d bytes of memory", size, took)
 		}
 	}
 }

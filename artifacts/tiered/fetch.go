@@ -172,6 +172,9 @@ func (r *member) bringAll(ctx context.Context, key artifacts.Key, files []artifa
 	if len(files) > 0 {
 		r.cache.tidy()
 	}
+	if err := r.checkRoom(key, files); err != nil {
+		return err
+	}
 	fetches := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError().WithMaxGoroutines(outputsAtOnce)
 	for _, f := range files {
 		fetches.Go(func(ctx context.Context) error { return r.bringOne(ctx, key, f, meter.part()) })

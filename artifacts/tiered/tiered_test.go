@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"reflect"
@@ -94,17 +95,21 @@ func TestWrongEntries(t *testing.T) {
 		damage func(p *place, action string, manifest string)
 		quiet  bool // a cache may forget
 	}{
-		"a flipped bit":         {damage: func(p *place, _, _ string) { p.Set(blob("train"), flip(p.Object(blob("train")))) }},
-		"a short blob":          {damage: func(p *place, _, _ string) { p.Set(blob("train"), []byte("tra")) }},
-		"an empty blob":         {damage: func(p *place, _, _ string) { p.Set(blob("train"), []byte{}) }},
-		"an absent blob":        {damage: func(p *place, _, _ string) { p.Set(blob("train"), nil) }, quiet: true},
-		"an absent manifest":    {damage: func(p *place, _, m string) { p.Set(m, nil) }, quiet: true},
-		"a flipped manifest":    {damage: func(p *place, _, m string) { p.Set(m, flip(p.Object(m))) }},
-		"an action of garbage":  {damage: func(p *place, a, _ string) { p.Set(a, []byte("garbage")) }},
-		"an empty action":       {damage: func(p *place, a, _ string) { p.Set(a, []byte{}) }},
-		"another key's action":  {damage: func(p *place, a, _ string) { p.Set(a, p.Object("ac/"+string(keyOf(t, "other")))) }},
-		"a lie about the size":  {damage: func(p *place, a, _ string) { p.Set(a, resize(t, p.Object(a), "train", 4)) }},
-		"an absent action":      {damage: func(p *place, a, _ string) { p.Set(a, nil) }, quiet: true},
+		"a flipped bit":        {damage: func(p *place, _, _ string) { p.Set(blob("train"), flip(p.Object(blob("train")))) }},
+		"a short blob":         {damage: func(p *place, _, _ string) { p.Set(blob("train"), []byte("tra")) }},
+		"an empty blob":        {damage: func(p *place, _, _ string) { p.Set(blob("train"), []byte{}) }},
+		"an absent blob":       {damage: func(p *place, _, _ string) { p.Set(blob("train"), nil) }, quiet: true},
+		"an absent manifest":   {damage: func(p *place, _, m string) { p.Set(m, nil) }, quiet: true},
+		"a flipped manifest":   {damage: func(p *place, _, m string) { p.Set(m, flip(p.Object(m))) }},
+		"an action of garbage": {damage: func(p *place, a, _ string) { p.Set(a, []byte("garbage")) }},
+		"an empty action":      {damage: func(p *place, a, _ string) { p.Set(a, []byte{}) }},
+		"another key's action": {damage: func(p *place, a, _ string) { p.Set(a, p.Object("ac/"+string(keyOf(t, "other")))) }},
+		"a lie about the size": {damage: func(p *place, a, _ string) { p.Set(a, resize(t, p.Object(a), "train", 4)) }},
+		"an absent action":     {damage: func(p *place, a, _ string) { p.Set(a, nil) }, quiet: true},
+		"a file that nobody signed": {damage: func(p *place, a, _ string) {
+			p.Set(blob("stowaway"), []byte("stowaway"))
+			p.Set(a, withFile(t, p.Object(a), "stowaway"))
+		}},
 		"an action of the size": {damage: func(p *place, a, _ string) { p.Set(a, resize(t, p.Object(a), "train", 1<<60)) }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -150,6 +155,18 @@ func resize(t *testing.T, encoded []byte, content string, size int64) []byte {
 			action.OutputFiles[i].Bytes = size
 		}
 	}
+	return action.Encode()
+}
+
+// withFile is an action that names one blob more.
+func withFile(t *testing.T, encoded []byte, content string) []byte {
+	t.Helper()
+	action, err := artifacts.DecodeActionResult(encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := artifacts.OutputFile{Path: content, Digest: artifacts.DigestOf([]byte(content)), Bytes: int64(len(content))}
+	action.OutputFiles = append(action.OutputFiles, file)
 	return action.Encode()
 }
 
@@ -556,6 +573,41 @@ func TestFullDisk(t *testing.T) {
 	if !errors.Is(err, syscall.ENOSPC) || isMiss(err) {
 		t.Errorf("error is %v", err)
 	}
+}
+
+// A remote may say any size: what cannot fit is not asked for, and costs neither
+// the disk nor the run.
+func TestSizesThatCannotBe(t *testing.T) {
+	for _, bytes := range []int64{1 << 49, math.MaxInt64} {
+		p, ann, bob := newPlace("bucket"), newUser(t, "ann"), newUser(t, "bob")
+		m := ann.manifest("split", "train", "test")
+		for name, out := range m.Outputs {
+			out.Bytes = bytes
+			m.Outputs[name] = out
+		}
+		ann.plant(p, m)
+		c := bob.cache(at(t, p)...)
+		_, _, err := c.Fetch(ctx, m.Key, nil)
+		wantMiss(t, err)
+		if n := p.requests("read " + blob("train")); n != 0 {
+			t.Errorf("%d bytes: %d requests for a blob that cannot fit", bytes, n)
+		}
+		if told := strings.Join(*bob.told, "\n"); !strings.Contains(told, "bytes that are free here") {
+			t.Errorf("%d bytes: bob hears %q", bytes, told)
+		}
+		c.Finish(ctx, true, nil)
+	}
+}
+
+// plant puts a result at a place that no store would publish.
+func (u *user) plant(p *place, m artifacts.Manifest) {
+	u.t.Helper()
+	record, err := u.cache().pack(m)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	p.Set("cas/"+artifacts.DigestOf(record.Encoded).Hex(), record.Encoded)
+	p.Set("ac/"+string(m.Key), record.Action)
 }
 
 func TestOldDownloadsAreRemoved(t *testing.T) {
