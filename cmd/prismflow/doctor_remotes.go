@@ -126,6 +126,9 @@ func checkTrust(settings userSettings, pipeline *pipelines.Pipeline, s *streams)
 	if circle.own != nil {
 		c.Text = strings.TrimSuffix(c.Text, "not signed") + "signed"
 	}
+	if message := circle.ofUnknown(); message != "" {
+		c.Text += "; " + message
+	}
 	return c
 }
 

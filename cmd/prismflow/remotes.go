@@ -166,6 +166,9 @@ func (h *sharing) open(chosen []pipelines.Remote, o sharingOptions, local *disk.
 	if len(opened) == 0 {
 		return nil
 	}
+	if message := h.circle.ofUnknown(); message != "" {
+		options.Warn(message)
+	}
 	if !h.circle.anybody {
 		options.Trusted = h.circle.set.Check
 	}

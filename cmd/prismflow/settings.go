@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -60,10 +61,15 @@ type circle struct {
 	set     *trust.Set
 	own     *trust.Signer // of the user; nil for one who signs nothing
 	anybody bool          // nobody is named, so everybody is believed
+
+	// unknown are those whom the pipeline names and the user, who names others, does
+	// not: they are not believed.
+	unknown []trust.Member
 }
 
-// circle are those whom the user's files and the pipeline name, and the user. A
-// pipeline may be nil.
+// circle are those whom the user's files name, and the user; where they name
+// nobody, those whom the pipeline names. A pipeline file may be of a stranger: it
+// can narrow down who is believed, and never widen it. A pipeline may be nil.
 func (u userSettings) circle(pipeline *pipelines.Pipeline, s *streams) (circle, error) {
 	c := circle{set: &trust.Set{}}
 	var err error
@@ -75,22 +81,63 @@ func (u userSettings) circle(pipeline *pipelines.Pipeline, s *streams) (circle, 
 			return c, usageError{err}
 		}
 	}
-	named := u.Cache.Trusted
-	if pipeline != nil {
-		named = append(named[:len(named):len(named)], pipeline.Cache.Trusted...)
+	own, err := parseMembers(u.Cache.Trusted)
+	if err != nil {
+		return c, err
 	}
-	for _, line := range named {
-		member, err := trust.ParseMember(line)
-		if err != nil { // of 32 bytes, and yet none that anybody could have
-			return c, usageError{err}
-		}
+	for _, member := range own {
 		c.set.Add(member)
+	}
+	if pipeline != nil {
+		if err := c.takeIn(pipeline.Cache.Trusted); err != nil {
+			return c, err
+		}
 	}
 	c.anybody = len(c.set.Members()) == 0
 	if c.own != nil {
 		c.set.Add(trust.Member{Name: ownName(s), Key: c.own.Key()})
 	}
 	return c, nil
+}
+
+// takeIn adds those whom a pipeline names, if the user names nobody.
+func (c *circle) takeIn(lines []string) error {
+	members, err := parseMembers(lines)
+	if err != nil {
+		return err
+	}
+	decided := len(c.set.Members()) > 0
+	for _, member := range members {
+		switch {
+		case !decided:
+			c.set.Add(member)
+		case c.set.Name(member.Key) == "":
+			c.unknown = append(c.unknown, member)
+		}
+	}
+	return nil
+}
+
+func parseMembers(lines []string) (members []trust.Member, err error) {
+	for _, line := range lines {
+		member, err := trust.ParseMember(line)
+		if err != nil { // of 32 bytes, and yet none that anybody could have
+			return nil, usageError{err}
+		}
+		members = append(members, member)
+	}
+	return members, nil
+}
+
+// ofUnknown says how the user can believe those whom the pipeline alone names;
+// empty where there are none.
+func (c circle) ofUnknown() string {
+	if len(c.unknown) == 0 {
+		return ""
+	}
+	first := c.unknown[0]
+	return fmt.Sprintf("the pipeline also names %s, whose results are not taken, since your own list decides: \"prismflow cache trust add %s %s\" would add %s",
+		names(c.unknown), first.Name, first.Key, first.Name)
 }
 
 // ownName is what the user is called where no set has a name for their key.
