@@ -130,11 +130,20 @@ func (d *driver) explain(ctx context.Context, doing string, err error) error {
 	case kind == artifacts.ErrNotFound, kind == remote.ErrExists:
 		return fmt.Errorf("%s: %w", doing, kind)
 	case kind != nil:
-		return fmt.Errorf("%s: %w (%s)", doing, kind, d.redact(said.String()))
+		return fmt.Errorf("%s: %w (%s%s)", doing, kind, d.redact(said.String()), d.hint(said, doing))
 	case said.status != 0:
 		return &failure{fmt.Sprintf("%s: the server answered %s", doing, d.redact(said.String())), nil}
 	}
 	return &failure{doing + ": " + d.redact(text(err)), nil}
+}
+
+// hint says what an answer may mean beside what it says: without the right to list
+// a bucket, S3 refuses to tell what is absent, though what is there can be read.
+func (d *driver) hint(said answer, doing string) string {
+	if d.address.scheme != "s3" || said.status != http.StatusForbidden || strings.HasPrefix(doing, "writing ") {
+		return ""
+	}
+	return "; S3 says that of what is absent, too, to those without the right s3:ListBucket"
 }
 
 // text is an error on one line, and without the URL that was asked.

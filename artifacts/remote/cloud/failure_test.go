@@ -73,6 +73,10 @@ func TestAnswers(t *testing.T) {
 					t.Errorf("%s: %v, want %v", doing, err, tt.want)
 				}
 				quietError(t, err)
+				hinted := err != nil && strings.Contains(err.Error(), "s3:ListBucket")
+				if hinted != (name == "s3" && what != "Write" && tt.status == http.StatusForbidden) {
+					t.Errorf("%s: %v", doing, err)
+				}
 			}
 		}
 	}
