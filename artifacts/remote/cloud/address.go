@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/url"
 	"path"
 	"regexp"
@@ -80,6 +81,10 @@ func parse(text string) (address, error) {
 	return a, nil
 }
 
+// accountPattern is what an account may be called. It becomes a part of a server's
+// name: with a slash in it, it would be the server, which is shown credentials.
+var accountPattern = regexp.MustCompile(`^[a-z0-9]{3,24}$`)
+
 func parseParams(query string, known []string) (map[string]string, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -95,6 +100,9 @@ func parseParams(query string, known []string) (map[string]string, error) {
 		}
 		params[name] = values[name][0]
 	}
+	if account, given := params["account"]; given && !accountPattern.MatchString(account) {
+		return nil, errors.New("parameter account is no name of a storage account: it has 3 to 24 lower-case letters and digits")
+	}
 	if endpoint, given := params["endpoint"]; given {
 		u, err := url.Parse(endpoint)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" {
@@ -102,6 +110,22 @@ func parseParams(query string, known []string) (map[string]string, error) {
 		}
 	}
 	return params, nil
+}
+
+// exposes says whether whoever wrote the address could get at credentials by it.
+// What is sent to Azure opens an account, or the object that is asked for, to
+// whoever sees it; what is sent to the others is for the server alone that it is
+// sent to, or is nothing where another one is named.
+func (a address) exposes() bool {
+	endpoint, given := a.params["endpoint"]
+	if a.scheme != "azblob" || !given {
+		return false
+	}
+	if anonymous, _, err := a.flag("anonymous"); err == nil && anonymous {
+		return false
+	}
+	u, err := url.Parse(endpoint)
+	return err != nil || u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback()
 }
 
 // flag is a parameter that is true or false.

@@ -48,6 +48,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"s3://team-cache?endpoint=minio:9000", "parameter endpoint is no address such as https://HOST:PORT"},
 		{"s3://team-cache?endpoint=https://me:hunter2@minio", "parameter endpoint is no address"},
 		{"azblob://team-cache?endpoint=https://x/?sig=hunter2", "parameter endpoint is no address"},
+		{"azblob://team-cache?account=evil.example/x", "parameter account is no name of a storage account"},
+		{"azblob://team-cache?account=evil.example%23", "parameter account is no name of a storage account"},
 		{"s3://team-cache?aws_secret_access_key=hunter2", `unknown parameter "aws_secret_access_key"`},
 		{"s3://team-cache?a=hunter2;b", "no parameters such as name=value"},
 	} {

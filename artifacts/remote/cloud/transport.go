@@ -50,6 +50,8 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		return refusal(request, http.StatusBadRequest, err), nil
 	case a.path == "":
 		return refusal(request, http.StatusBadRequest, fmt.Errorf("the URL names no object in %s", a.bucket)), nil
+	case a.exposes(): // it stands in a pipeline file, which may be of a stranger
+		return refusal(request, http.StatusForbidden, errors.New("its endpoint would be shown your credentials: name it by AZURE_STORAGE_SERVICE_ENDPOINT instead, or set anonymous=true")), nil
 	}
 	d, err := t.driver(a, request.URL.RawQuery)
 	if err != nil {

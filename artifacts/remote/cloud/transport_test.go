@@ -111,3 +111,22 @@ func TestTransportRefusesCredentials(t *testing.T) {
 		t.Errorf("%s", got.Status)
 	}
 }
+
+// A source's URL stands in a pipeline file, which may be of a stranger: it must
+// not say to which server the user's credentials are shown.
+func TestTransportShowsNoCredentials(t *testing.T) {
+	options := Options{LookupEnv: func(name string) (string, bool) {
+		value := map[string]string{"AZURE_STORAGE_ACCOUNT": "ours", "AZURE_STORAGE_SAS_TOKEN": "sv=2024&sig=" + secret}[name]
+		return value, value != ""
+	}}
+	for _, endpoint := range []string{"https://evil.invalid", "https://127.0.0.1.evil.invalid", "https://localhost.evil.invalid/x", "https://10.0.0.1"} {
+		request, err := http.NewRequest(http.MethodGet, "azblob://data/prices.csv?endpoint="+endpoint, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := NewTransport(options).RoundTrip(request)
+		if err != nil || response.StatusCode != http.StatusForbidden || !strings.Contains(response.Status, "your credentials") {
+			t.Errorf("%s: %v, %v, want a refusal", endpoint, response, err)
+		}
+	}
+}
