@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -279,13 +280,20 @@ const tokenPrefix = "PRISMFLOW_TOKEN_"
 // hostPattern takes no names that two servers could turn into one variable.
 var hostPattern = regexp.MustCompile(`^[A-Za-z0-9]+(-+[A-Za-z0-9]+)*(\.[A-Za-z0-9]+(-+[A-Za-z0-9]+)*)*(:[0-9]+)?$`)
 
+// endsLikePort says whether the end of a name, which is no number where it is of
+// the public ones, could be taken for another server's port: cache.corp.8443.
+func endsLikePort(host string) bool {
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	return strings.Trim(last, "0123456789") == "" && net.ParseIP(host) == nil
+}
+
 // HostVariable is the variable of the environment that has the token for the
 // server of an http:// or https:// remote and for no other, so that it may be
 // sent there whoever named the remote: PRISMFLOW_TOKEN_ and the server's name in
 // capitals, with _ for . and : and __ for -. It is empty where there is none.
 func (r Remote) HostVariable() string {
 	u, err := url.Parse(r.URL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || !hostPattern.MatchString(u.Host) {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || !hostPattern.MatchString(u.Host) || endsLikePort(u.Hostname()) {
 		return ""
 	}
 	return tokenPrefix + strings.ToUpper(strings.NewReplacer("-", "__", ".", "_", ":", "_").Replace(u.Host))

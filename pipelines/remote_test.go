@@ -151,6 +151,9 @@ func TestHostVariable(t *testing.T) {
 		"http://[::1]:8080":             "",
 		"http://cache.-example.com":     "",
 		"http://cache..example.com":     "",
+		"http://cache.corp.8443":        "", // else that of cache.corp:8443
+		"http://127.0.0.1.8080":         "",
+		"http://127.1":                  "", // another name of a machine than its address
 		"s3://cache.example.com":        "",
 		"https://me@cache.example.com/": "PRISMFLOW_TOKEN_CACHE_EXAMPLE_COM",
 	} {

@@ -111,7 +111,8 @@ func openDriver(r pipelines.Remote, warn func(string), s *streams) (remote.Drive
 
 // token is the bearer token for a remote; empty for none. One for all remotes,
 // $PRISMFLOW_TOKEN, goes only where the user said so: a pipeline file that
-// somebody else wrote gets the one that is for the server that it names.
+// somebody else wrote gets the one that is for the server that it names, if it is
+// not that file that says how to know the server.
 func token(r pipelines.Remote, warn func(string), s *streams) string {
 	if r.TokenEnv != "" {
 		value := s.env(r.TokenEnv)
@@ -121,6 +122,10 @@ func token(r pipelines.Remote, warn func(string), s *streams) string {
 		return value
 	}
 	if name := r.HostVariable(); name != "" && s.env(name) != "" {
+		if r.FromPipeline && r.CA != "" {
+			warn(fmt.Sprintf("remote %s: the token in %s is not sent, since the pipeline file says by which certificates (ca) the server is known: name the remote in your settings", r.Public(), name))
+			return ""
+		}
 		return s.env(name)
 	}
 	if u, err := url.Parse(r.URL); err != nil || u.User != nil || r.FromPipeline {

@@ -91,6 +91,8 @@ func TestToken(t *testing.T) {
 		{pipelines.Remote{URL: "https://cache.example.com"}, "bound"},
 		{pipelines.Remote{URL: "https://cache-example.com", FromPipeline: true}, ""},
 		{pipelines.Remote{URL: "https://cache.example.com:81", FromPipeline: true}, ""},
+		{pipelines.Remote{URL: "https://cache.example.com", FromPipeline: true, CA: "theirs.pem"}, ""},
+		{pipelines.Remote{URL: "https://cache.example.com", CA: "mine.pem"}, "bound"},
 		{pipelines.Remote{URL: "https://cache.example.com", TokenEnv: "MINE"}, "mine"},
 		{pipelines.Remote{URL: "https://cache.example.com", TokenEnv: "UNSET"}, ""},
 		{pipelines.Remote{URL: "https://me:word@elsewhere.example.com"}, ""},
@@ -99,11 +101,11 @@ func TestToken(t *testing.T) {
 		warned := 0
 		got := token(test.remote, func(message string) {
 			warned++
-			if !strings.Contains(message, "UNSET") {
+			if !strings.Contains(message, "UNSET") && !strings.Contains(message, "PRISMFLOW_TOKEN_CACHE_EXAMPLE_COM") || strings.Contains(message, "bound") {
 				t.Errorf("the warning does not name the variable: %s", message)
 			}
 		}, s)
-		if got != test.want || (warned > 0) != (test.remote.TokenEnv == "UNSET") {
+		if got != test.want || (warned > 0) != (test.remote.TokenEnv == "UNSET" || test.remote.CA == "theirs.pem") {
 			t.Errorf("%+v: %q, want %q; %d warnings", test.remote, got, test.want, warned)
 		}
 	}
