@@ -9,8 +9,13 @@ import (
 	"github.com/prismflow/prismflow/artifacts"
 )
 
+// unasked is the size in bytes of the largest blob that is sent without a look
+// whether it is there, to places that then refuse it: mostly it is not, and a
+// request costs more time than so many bytes.
+const unasked = 32 << 10
+
 // Upload sends a blob unless it is there, and returns how many bytes went over
-// the wire: 0 if it was. The content is checked against the digest as it is sent,
+// the wire: 0 if it was, or for a small one at most its size. The content is checked against the digest as it is sent,
 // and what is not what the digest names becomes no object: it is ErrCorrupt.
 //
 // What is there in another size than it should have is replaced. Wrong bytes of
@@ -29,6 +34,9 @@ func (s *Store) upload(ctx context.Context, d artifacts.Digest, content Content,
 	f, err := s.choose(content)
 	if err != nil {
 		return 0, err
+	}
+	if content.Size <= unasked && s.driver.Traits().Conditional {
+		return s.sendBlob(ctx, d, content, f, false, progress)
 	}
 	for _, form := range s.formsFrom(f, content.Size) {
 		there, err := s.isThere(ctx, d, content.Size, form)
