@@ -51,11 +51,12 @@ func tryLock(path string, mode lockMode) (*fileLock, error) {
 	}
 }
 
-// openLock opens the file of a lock, which is made where it is absent.
+// openLock opens the file of a lock, which is made where it is absent. A link that
+// somebody put there is not followed, and a pipe does not block.
 func openLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o666)
 	if errors.Is(err, os.ErrPermission) {
-		return os.Open(path) // another user's: a lock needs no more, but on NFS
+		return os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) // another user's: a lock needs no more, but on NFS
 	}
 	if err == nil {
 		groupmode.Share(f)

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
@@ -79,7 +80,7 @@ func (l *stampLog) flushLocked() error {
 		return fmt.Errorf("writing down what was hashed: %w", err)
 	}
 	defer held.unlock()
-	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
+	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW, 0o666)
 	if err != nil {
 		return fmt.Errorf("writing down what was hashed: %w", spaceError(err, l.path))
 	}

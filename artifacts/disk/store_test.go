@@ -413,3 +413,19 @@ func TestCancelledWait(t *testing.T) {
 		t.Errorf("Lease: %v", err)
 	}
 }
+
+// A link in the place of a lock leads nowhere: whoever put it there could else have
+// another user's file opened to the group, or the user wait for ever.
+func TestLockThatIsALink(t *testing.T) {
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "lock")
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := tryLock(link, exclusive); err == nil {
+		t.Errorf("locked: %v", l)
+	}
+	if _, err := os.Lstat(target); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the link was followed: %v", err)
+	}
+}

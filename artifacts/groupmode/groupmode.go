@@ -122,11 +122,29 @@ func group(info fs.FileInfo) (gid int) {
 }
 
 // Share shares an open file of ours, made just now, as its directory is. One of
-// another user's, or one that the file system does not let us change, stays.
+// another user's, or one that the file system does not let us change, stays; so
+// does one that has another name elsewhere: somebody else of the group may have put
+// a link to a private file there.
 func Share(f *os.File) {
-	if parent, err := os.Stat(filepath.Dir(f.Name())); err == nil {
+	parent, err := os.Stat(filepath.Dir(f.Name()))
+	if err == nil && liesAtItsName(f) {
 		ShareIn(parent, f)
 	}
+}
+
+// liesAtItsName says whether a file has the name by which it was opened and no
+// other.
+func liesAtItsName(f *os.File) bool {
+	named, err := os.Lstat(f.Name())
+	if err != nil {
+		return false
+	}
+	made, err := f.Stat()
+	if err != nil || !made.Mode().IsRegular() || !os.SameFile(named, made) {
+		return false
+	}
+	st, ok := made.Sys().(*syscall.Stat_t)
+	return !ok || st.Nlink == 1
 }
 
 // ShareIn is Share where the directory is known already.

@@ -101,6 +101,37 @@ func TestModes(t *testing.T) {
 	}
 }
 
+// A link that somebody of the group put where a file is to be does not open what
+// it leads to.
+func TestLinksAreNotShared(t *testing.T) {
+	for name, link := range map[string]func(from, to string) error{"symbolic": os.Symlink, "hard": os.Link} {
+		top := t.TempDir()
+		shared, private := filepath.Join(top, "shared"), filepath.Join(top, "key")
+		if err := os.Mkdir(shared, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(shared, 0o775|fs.ModeSetgid); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(private, []byte("secret"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		at := filepath.Join(shared, "lock")
+		if err := link(private, at); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(at, os.O_RDWR|os.O_CREATE, 0o666)
+		if err != nil {
+			t.Fatal(err)
+		}
+		Share(f)
+		f.Close()
+		if got := modeOf(t, private); got != 0o600 {
+			t.Errorf("%s link: the private file has %v", name, got)
+		}
+	}
+}
+
 // TestManyMakeOneDirectory: nobody ever sees one that is not as it will stay.
 func TestManyMakeOneDirectory(t *testing.T) {
 	parent := dirWith(t, 0o775|fs.ModeSetgid)

@@ -80,7 +80,7 @@ func (s *Store) downloadStream(ctx context.Context, d artifacts.Digest, size int
 		return err
 	}
 	defer w.Close()
-	file, err := os.Create(path)
+	file, err := openOwn(path, os.O_TRUNC)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func (p *parts) assemble(ctx context.Context, size int64, path string) error {
 	if p.plan.form == plain {
 		return artifacts.CopyVerified(ctx, io.Discard, p.follow(), p.plan.digest, size)
 	}
-	file, err := os.Create(path)
+	file, err := openOwn(path, os.O_TRUNC)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/prismflow/prismflow/artifacts"
 )
@@ -55,11 +56,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // openParts opens the file and the record, and keeps those parts of it that are
 // of the plan and right.
 func openParts(ctx context.Context, filePath, recordPath string, plan plan) (*parts, error) {
-	file, err := os.OpenFile(filePath, os.O_RDWR|os.O_CREATE, 0o666)
+	file, err := openOwn(filePath, 0)
 	if err != nil {
 		return nil, err
 	}
-	record, err := os.OpenFile(recordPath, os.O_RDWR|os.O_CREATE, 0o666)
+	record, err := openOwn(recordPath, 0)
 	if err != nil {
 		file.Close()
 		return nil, err
@@ -71,6 +72,18 @@ func openParts(ctx context.Context, filePath, recordPath string, plan plan) (*pa
 		return nil, err
 	}
 	return p, nil
+}
+
+// openOwn opens a file of a download, which is made where it is absent. Anything
+// else in its place, as a link that somebody put there who may write to the
+// directory, too, goes: what it leads to is not written to.
+func openOwn(path string, flag int) (*os.File, error) {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|flag, 0o666)
 }
 
 // resume reads what the record says, looks whether it is so, and writes the record

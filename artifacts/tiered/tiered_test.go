@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -631,6 +632,39 @@ func TestOldDownloadsAreRemoved(t *testing.T) {
 	}
 	if _, err := os.Stat(old + "-new"); err != nil {
 		t.Error(err)
+	}
+}
+
+// Where several users have one directory, one of them can put links where another
+// one writes: what they lead to stays as it is, and so does the result.
+func TestLinksInTheStateAreNotFollowed(t *testing.T) {
+	p, ann, bob := newPlace("bucket"), newUser(t, "ann"), newUser(t, "bob")
+	made := ann.compute("split", "train")
+	ann.share(at(t, p), "split")
+	private := filepath.Join(t.TempDir(), "private")
+	if err := os.WriteFile(private, []byte("private"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := bob.cache(at(t, p)...)
+	path, err := c.downloadPath(artifacts.DigestOf([]byte("train")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := c.remotes[0].known.path
+	if err := os.MkdirAll(filepath.Dir(known), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range []string{path, known} {
+		if err := os.Symlink(private, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := c.Fetch(ctx, made.Key, nil); err != nil || !bob.has("split") {
+		t.Errorf("Fetch: %v", err)
+	}
+	c.Finish(ctx, true, nil)
+	if got, err := os.ReadFile(private); err != nil || string(got) != "private" {
+		t.Errorf("the private file has %q, %v", got, err)
 	}
 }
 

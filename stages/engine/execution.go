@@ -49,7 +49,7 @@ func (t *task) prepare(ctx context.Context) (x *execution, err error) {
 		}
 	}
 	// A further attempt adds to the log of the one before.
-	if x.log, err = os.OpenFile(t.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666); err != nil {
+	if x.log, err = os.OpenFile(t.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY|syscall.O_NOFOLLOW, 0o666); err != nil {
 		return x, fmt.Errorf("opening the stage's log: %w", err)
 	}
 	groupmode.Share(x.log)

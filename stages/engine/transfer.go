@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts/groupmode"
@@ -164,7 +165,7 @@ func (t *transfer) condition(request *http.Request) {
 // receive appends the body to the file. total is how large the file must be in
 // the end; -1 if it is not known.
 func (t *transfer) receive(body io.Reader, total int64, alive func()) error {
-	f, err := os.OpenFile(t.partial.path, os.O_CREATE|os.O_WRONLY, 0o666)
+	f, err := os.OpenFile(t.partial.path, os.O_CREATE|os.O_WRONLY|syscall.O_NOFOLLOW, 0o666)
 	if err != nil {
 		return err
 	}
