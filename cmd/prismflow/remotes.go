@@ -172,7 +172,7 @@ func (h *sharing) open(chosen []pipelines.Remote, o sharingOptions, local *disk.
 		return nil
 	}
 	if message := h.circle.ofUnknown(); message != "" {
-		options.Warn(message)
+		s.err.printf("warning: %s\n", message) // Warn is for what is wrong with remotes
 	}
 	if !h.circle.anybody {
 		options.Trusted = h.circle.set.Check
