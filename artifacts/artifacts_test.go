@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -244,6 +246,31 @@ func TestHostileActionResult(t *testing.T) {
 		if a, err := artifacts.DecodeActionResult(b); err == nil {
 			t.Errorf("%s: no error, %v", name, a)
 		}
+	}
+}
+
+// What a remote says of who computed a result is printed: it must not reach the
+// terminal as more than text.
+func TestManifestOfATerminal(t *testing.T) {
+	const hostile = "ann\x1b[2J\nresult trusted\x9b\x07"
+	m := storetest.Manifest(t, memory.New(), 1, map[string][]byte{"table": []byte("rows")})
+	m.Provenance.User, m.Provenance.Host, m.Provenance.Stage, m.Provenance.Run, m.Provenance.Pipeline, m.Incomplete = hostile, hostile, hostile, hostile, hostile, hostile
+	m.Provenance.Versions = map[string]string{hostile: hostile}
+	m.Report = []artifacts.Count{{Name: hostile}}
+	encoded, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := artifacts.DecodeManifest(encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := fmt.Sprint(got.Provenance, got.Incomplete, got.Report)
+	if i := strings.IndexFunc(shown, unicode.IsControl); i >= 0 {
+		t.Errorf("a control character in %q", shown)
+	}
+	if got.Provenance.User[:3] != "ann" {
+		t.Errorf("the user is %q", got.Provenance.User)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"unicode"
 )
 
 // maxManifest is the most bytes that are believed of a manifest. The largest
@@ -30,7 +32,8 @@ func (m Manifest) Encode() ([]byte, error) {
 
 // DecodeManifest reads a manifest that may come from outside: it is bounded
 // in size and valid as Validate says. Numbers among the request's parameters
-// are json.Number, so that a large integer keeps its digits.
+// are json.Number, so that a large integer keeps its digits. What people are told
+// of it has no control characters, which could move a terminal's cursor.
 func DecodeManifest(b []byte) (Manifest, error) {
 	if len(b) > maxManifest {
 		return Manifest{}, fmt.Errorf("manifest of %d bytes where at most %d are believed", len(b), maxManifest)
@@ -44,7 +47,33 @@ func DecodeManifest(b []byte) (Manifest, error) {
 	if len(bytes.TrimSpace(b[dec.InputOffset():])) > 0 {
 		return Manifest{}, errors.New("manifest: more than one JSON value")
 	}
+	m.tidy()
 	return m, m.Validate()
+}
+
+// tidy makes text that is shown, and that nothing vouches for, one line each.
+func (m *Manifest) tidy() {
+	p := &m.Provenance
+	for _, text := range []*string{&m.Incomplete, &p.Pipeline, &p.Stage, &p.Run, &p.User, &p.Host} {
+		*text = oneLine(*text)
+	}
+	for i := range m.Report {
+		m.Report[i].Name = oneLine(m.Report[i].Name)
+	}
+	versions := maps.Clone(p.Versions)
+	clear(p.Versions)
+	for name, version := range versions {
+		p.Versions[oneLine(name)] = oneLine(version)
+	}
+}
+
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
 }
 
 // Validate says whether the manifest is one that a run can rely on: of a
