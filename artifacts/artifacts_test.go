@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -293,6 +294,8 @@ func TestHostileManifest(t *testing.T) {
 		"no key":         change(func(m *artifacts.Manifest) { m.Key = "" }),
 		"other request":  change(func(m *artifacts.Manifest) { m.Request.Version++ }),
 		"path":           rename("../../etc/passwd"),
+		"memo":           change(func(m *artifacts.Manifest) { m.Memos = []artifacts.Key{"../../etc/passwd"} }),
+		"many memos":     change(func(m *artifacts.Manifest) { m.Memos = slices.Repeat([]artifacts.Key{m.Key}, 1001) }),
 		"empty name":     rename(""),
 		"manifest.json":  rename(artifacts.ManifestPath),
 		"upper case":     rename("Table"),

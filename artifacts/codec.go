@@ -15,6 +15,10 @@ import (
 // real ones, of tables with a thousand columns, have a few hundred kilobytes.
 const maxManifest = 16 << 20
 
+// maxMemos is the most row memos that are believed of a manifest: each may be asked
+// for, and a stage has a few.
+const maxMemos = 1000
+
 // Encode is the manifest as JSON, after Validate.
 func (m Manifest) Encode() ([]byte, error) {
 	if err := m.Validate(); err != nil {
@@ -96,6 +100,14 @@ func (m Manifest) Validate() error {
 	}
 	if len(m.Outputs) > maxActionFiles-1 {
 		return fmt.Errorf("manifest of %s: more than %d outputs", m.Key.Short(), maxActionFiles-1)
+	}
+	if len(m.Memos) > maxMemos {
+		return fmt.Errorf("manifest of %s: %d row memos, more than %d", m.Key.Short(), len(m.Memos), maxMemos)
+	}
+	for _, memo := range m.Memos {
+		if _, err := ParseKey(string(memo)); err != nil {
+			return fmt.Errorf("manifest of %s: row memo: %w", m.Key.Short(), err)
+		}
 	}
 	for name, out := range m.Outputs {
 		if err := out.validate(name); err != nil {
