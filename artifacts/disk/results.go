@@ -26,6 +26,7 @@ type Result struct {
 	Files       []artifacts.OutputFile // all of its blobs, the manifest among them
 	Signed      bool                   // somebody signed the manifest; whether that is believed is not looked at
 	Alternative bool                   // it differs from the one that stands under its manifest's key
+	Foreign     bool                   // it is of another program, as Bazel's at a cache server, and has no manifest
 	Damaged     error                  // what is wrong; the manifest may then be zero
 }
 
@@ -67,7 +68,11 @@ func (s *Store) resultsOf(ctx context.Context, k artifacts.Key, used time.Time) 
 		action, err = artifacts.DecodeActionResult(encoded)
 	}
 	results := []Result{{Key: k, Used: used, Damaged: err}}
-	if err == nil {
+	switch {
+	case err != nil:
+	case !slices.ContainsFunc(action.OutputFiles, isManifest):
+		results[0].Files, results[0].Foreign = action.OutputFiles, true
+	default:
 		results = results[:0]
 		for _, files := range byResult(action) {
 			r := Result{Key: k, Used: used, Files: files}
@@ -80,6 +85,8 @@ func (s *Store) resultsOf(ctx context.Context, k artifacts.Key, used time.Time) 
 	}
 	return results
 }
+
+func isManifest(f artifacts.OutputFile) bool { return path.Base(f.Path) == artifacts.ManifestPath }
 
 // byResult sorts an action's files by the results that they belong to: those of
 // an alternative have a directory of their own (see artifacts.Alternatives).

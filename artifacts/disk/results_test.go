@@ -19,6 +19,10 @@ func TestEachResult(t *testing.T) {
 	}
 	must(t, os.Remove(s.blobPath(all[1].Outputs["own"].Digest.Hex())))
 	must(t, os.WriteFile(s.actionPath(all[2].Key), []byte("\xff"), 0o644))
+	foreign := artifacts.ActionResult{OutputFiles: []artifacts.OutputFile{
+		{Path: "bin/a.o", Digest: all[0].Outputs["own"].Digest, Bytes: 1}, {Path: "lib/b.o", Digest: all[0].Outputs["own"].Digest, Bytes: 1},
+	}}
+	must(t, s.PutAction(ctx, storetest.Key("of another program"), foreign.Encode(), false))
 	c.forward(time.Hour)
 
 	found := map[artifacts.Key]Result{}
@@ -31,7 +35,7 @@ func TestEachResult(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || len(found) != 4 {
+	if err != nil || len(found) != 5 {
 		t.Fatalf("%d results, %v", len(found), err)
 	}
 	whole := found[all[3].Key]
@@ -43,6 +47,9 @@ func TestEachResult(t *testing.T) {
 	}
 	if broken := found[all[2].Key]; broken.Damaged == nil || broken.Manifest.Key != "" {
 		t.Errorf("one that cannot be read: %+v", broken)
+	}
+	if theirs := found[storetest.Key("of another program")]; !theirs.Foreign || theirs.Damaged != nil || len(theirs.Files) != 2 || whole.Foreign {
+		t.Errorf("one of another program: %+v", theirs)
 	}
 	if alternative.Damaged != nil || alternative.Manifest.Key != all[0].Key || alternative.Manifest.Outputs["own"].Digest != other.Outputs["own"].Digest {
 		t.Errorf("an alternative: %+v", alternative)

@@ -170,7 +170,7 @@ func listResults(ctx context.Context, store *disk.Store, facts resultFacts, want
 	err := store.EachResult(ctx, func(r disk.Result) error {
 		if r.Damaged != nil {
 			report.Damaged = append(report.Damaged, damagedResult{r.Key, r.Damaged.Error()})
-		} else if row := facts.listed(r); wanted(row) {
+		} else if row := facts.listed(r); !r.Foreign && wanted(row) {
 			report.Results = append(report.Results, row)
 		}
 		return nil

@@ -27,6 +27,7 @@ type cacheStatReport struct {
 	Dir    string `json:"dir"`
 	disk.Usage
 	Damaged   int            `json:"damaged"` // results, which are in no share
+	Foreign   int            `json:"foreign"` // those of other programs, which are in no share either
 	Pipelines []cacheShare   `json:"pipelines"`
 	Stages    []cacheShare   `json:"stages"` // PIPELINE/STAGE
 	Users     []cacheShare   `json:"users"`  // USER@HOST
@@ -97,8 +98,12 @@ func (r *cacheStatReport) measure(ctx context.Context, store *disk.Store, now ti
 	}
 	var pipelines, stages, users shares
 	err = store.EachResult(ctx, func(result disk.Result) error {
-		if result.Damaged != nil {
+		switch {
+		case result.Damaged != nil:
 			r.Damaged++
+			return nil
+		case result.Foreign:
+			r.Foreign++
 			return nil
 		}
 		p := result.Manifest.Provenance
@@ -191,6 +196,9 @@ func writeStat(to stream, report cacheStatReport) error {
 	if report.Damaged > 0 {
 		to.printf("  %s damaged; \"prismflow cache ls\" says how\n", count(report.Damaged, "result"))
 	}
+	if report.Foreign > 0 {
+		to.printf("  %s of other programs, or what doctor tried a remote with\n", count(report.Foreign, "result"))
+	}
 	writeSavings(to, report.Days, report.Saved)
 	for _, run := range report.Runs {
 		to.printf("  in use by run %s since %s\n", run.Name, instant(run.Started))
@@ -219,7 +227,12 @@ func writeSavings(to stream, days float64, saved engine.Savings) {
 	to.printf("in the last %s days: %s; %s at hand, %s downloaded, %s run: %.0f %% hits, %s and %s saved\n",
 		number(days), count(saved.Runs, "run"), count(saved.Cached, "result"), thousands(int64(saved.Downloaded)),
 		thousands(int64(saved.Ran)), 100*saved.HitRate, byteSize(saved.Bytes), seconds(saved.Seconds))
-	if saved.FetchedBytes+saved.UploadedBytes > 0 {
-		to.printf("from remotes %s; to remotes %s, %s\n", byteSize(saved.FetchedBytes), count(saved.Uploaded, "result"), byteSize(saved.UploadedBytes))
+	writeMoved(to, saved.FetchedBytes, saved.Uploaded, saved.UploadedBytes)
+}
+
+// writeMoved says what was moved between this machine and remotes, if anything.
+func writeMoved(to stream, fetched int64, uploaded int, uploadedBytes int64) {
+	if fetched+uploadedBytes > 0 {
+		to.printf("from remotes %s; to remotes %s, %s\n", byteSize(fetched), count(uploaded, "result"), byteSize(uploadedBytes))
 	}
 }
