@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/sourcegraph/conc"
@@ -65,7 +66,8 @@ func (r *member) complain(cause, format string, args ...any) {
 	warn := r.cache.warn
 	r.cache.mu.Unlock()
 	if warn != nil {
-		warn(fmt.Sprintf("remote %s: ", r.name) + fmt.Sprintf(format, args...))
+		who := fmt.Sprintf("remote %s: ", r.name)
+		warn(who + strings.TrimPrefix(fmt.Sprintf(format, args...), who)) // the store's errors say it, too
 	}
 }
 
@@ -91,7 +93,7 @@ func (r *member) failed(entry string, err error) {
 		r.complainOfWrong(entry, err)
 	case errors.Is(err, artifacts.ErrNotFound):
 	case errors.Is(err, remote.ErrForbidden):
-		r.complain("forbidden", "%v; it is left alone for the rest of the run", err)
+		r.complain("forbidden", "%v; it is left alone for the rest of the run, and \"prismflow doctor\" says what to do", err)
 	case errors.Is(err, remote.ErrFull):
 		r.complain("full", "%v; nothing more is sent to it in this run", err)
 	default:

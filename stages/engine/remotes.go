@@ -137,12 +137,19 @@ func (r *run) share(ctx context.Context, succeeded bool) *SharedReport {
 		r.emitter.Emit(dag.Event{Type: dag.Sharing, Done: done, Total: total, Unit: "bytes"})
 	})
 	if report.Failed > 0 {
-		r.warn(fmt.Sprintf("%d results could not be shared; the next run tries again", report.Failed))
+		r.warn(notShared(report.Failed))
 	}
 	return &SharedReport{
 		Downloaded: report.Downloaded, DownloadedBytes: report.DownloadedBytes,
 		Uploaded: report.Uploaded, UploadedBytes: report.UploadedBytes, Failed: report.Failed,
 	}
+}
+
+func notShared(results int) string {
+	if results == 1 {
+		return "1 result was not shared; the next run tries again"
+	}
+	return fmt.Sprintf("%d results were not shared; the next run tries again", results)
 }
 
 // warn tells of something that no stage is to blame for.

@@ -229,7 +229,7 @@ func TestRunBesideADeadRemote(t *testing.T) {
 			notes = append(notes, e.Message)
 		}
 	}
-	if len(notes) != 2 || !strings.Contains(notes[0], "s3://models") || !strings.Contains(notes[0], "no route to host") || !strings.Contains(notes[1], "4 results could not be shared") {
+	if len(notes) != 2 || !strings.Contains(notes[0], "s3://models") || !strings.Contains(notes[0], "no route to host") || !strings.Contains(notes[1], "4 results were not shared") {
 		t.Errorf("notes %q", notes)
 	}
 	if n := bucket.asked.Load(); n > remote.DefaultBreaker {

@@ -122,10 +122,12 @@ func (d *Driver) open() (share *os.Root, err error) {
 		return err
 	})
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no such directory: mount the share, or make the directory for a new one (%w)", err)
+		return nil, errNoDirectory
 	}
 	return share, err
 }
+
+var errNoDirectory = errors.New("there is no such directory: mount the share, or make the directory for a new one")
 
 // absent is the error of an object that is not there: that of an ordinary miss
 // only if the share is there.
@@ -178,6 +180,9 @@ func (d *Driver) explain(at string, err error) error {
 		return nil
 	}
 	where := path.Join(d.dir, at)
+	if errors.Is(err, errNoDirectory) || errors.Is(err, errUnmounted) {
+		where = d.dir
+	}
 	var inner *fs.PathError
 	if errors.As(err, &inner) && error(inner) == err {
 		err = fmt.Errorf("%s: %w", inner.Op, inner.Err) // its path is the one said here, or a part of it
