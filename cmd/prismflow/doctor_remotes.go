@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -97,13 +98,19 @@ func tryRemote(ctx context.Context, store *remote.Store) error {
 
 // remedyOf says what to do about a remote that does not answer as it should.
 func remedyOf(r pipelines.Remote, err error) string {
-	isWeb := strings.HasPrefix(r.URL, "http")
+	isWeb, isShare := strings.HasPrefix(r.URL, "http"), strings.HasPrefix(r.URL, "file:")
+	forbidden := errors.Is(err, remote.ErrForbidden)
+	var untrusted x509.UnknownAuthorityError
 	switch {
-	case errors.Is(err, remote.ErrForbidden) && isWeb && r.HostVariable() != "":
+	case errors.As(err, &untrusted):
+		return "if it is your team's server, name the certificate of its authority: " + r.Public() + "#ca=FILE, or ca in your settings"
+	case forbidden && isWeb && r.HostVariable() != "":
 		return "put a token of this server into " + r.HostVariable()
-	case errors.Is(err, remote.ErrForbidden):
-		return "get the right to read there; docs/sharing.md says where credentials are looked for"
-	case strings.HasPrefix(r.URL, "file:"):
+	case forbidden && isShare:
+		return "have its owner let you read it: chgrp -R GROUP, chmod -R g+rwX, and chmod g+s for its directories"
+	case forbidden:
+		return "check the bucket's name, the credentials in the environment, and that they may read there: docs/sharing.md says where they are looked for"
+	case isShare:
 		return "mount the share, or make the directory for a new one"
 	}
 	return "check the URL and the network; runs go on without it meanwhile, and --remote none asks nobody"

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prismflow/prismflow/artifacts/remote"
 	"github.com/prismflow/prismflow/pipelines"
 )
 
@@ -230,5 +233,30 @@ func wantHidden(t *testing.T, secrets []string, printed, dir string) {
 	})
 	if err != nil || files == 0 {
 		t.Errorf("looked into %d files: %v", files, err)
+	}
+}
+
+// What doctor says to do fits the remote and what is wrong with it.
+func TestRemedies(t *testing.T) {
+	unknown := httptest.NewTLSServer(http.NotFoundHandler())
+	defer unknown.Close()
+	unknown.Config.ErrorLog = log.New(io.Discard, "", 0)
+	forbidden := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	defer forbidden.Close()
+	for url, want := range map[string]string{
+		unknown.URL:                 "#ca=FILE",
+		forbidden.URL:               "put a token of this server into PRISMFLOW_TOKEN_127_0_0_1_",
+		"http://127.0.0.1:1":        "check the URL and the network",
+		"file:///no/such/directory": "mount the share",
+		"gs://bucket":               "the credentials in the environment",
+	} {
+		s, _, _ := atDesk(t, map[string]string{"GOOGLE_APPLICATION_CREDENTIALS": "/no/such/file"})
+		if c := checkRemote(t.Context(), pipelines.Remote{URL: url}, s); c.State != checkMissing || !strings.Contains(c.Remedy, want) {
+			t.Errorf("%s: %+v, want a remedy with %q", url, c, want)
+		}
+	}
+	ours := fmt.Errorf("opening: %w", remote.ErrForbidden)
+	if got := remedyOf(pipelines.Remote{URL: "file:///mnt/team"}, ours); !strings.Contains(got, "chgrp") {
+		t.Errorf("of a share that may not be read: %s", got)
 	}
 }
