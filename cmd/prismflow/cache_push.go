@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -133,6 +132,8 @@ func openTransfer(file string, names []string, o transferOptions, sharing sharin
 	case err != nil:
 	case t.sharing.cache == nil && t.troubled(): // there are remotes, and none could be opened
 		err = reportedError{cacheError{errors.New("no remote can be used")}}
+	case t.sharing.cache == nil && t.sharing.chosen > 0:
+		err = usageError{errors.New("nothing may be sent to any of the remotes: their mode is \"read\"")}
 	case t.sharing.cache == nil:
 		err = usageError{errors.New("there is no remote to share with: name one by --remote URL, $PRISMFLOW_REMOTE, or [cache] remotes in the pipeline or in your settings")}
 	}
@@ -152,7 +153,7 @@ func (t *transfer) troubled() bool {
 
 // finish waits for what is sent, and counts what moved.
 func (t *transfer) finish(ctx context.Context, s *streams) {
-	line := &transferLine{streams: s, what: "sharing results", shown: s.now()}
+	line := newProgressLine(s, "sharing results", "bytes")
 	moved := t.sharing.cache.Finish(ctx, true, line.show)
 	line.clear()
 	t.sharing.ended()
@@ -278,7 +279,7 @@ func (t *transfer) pull(ctx context.Context, stage engine.StageReport, s *stream
 	default:
 		return pulled, nil
 	}
-	line := &transferLine{streams: s, what: stage.Name, shown: s.now()}
+	line := newProgressLine(s, stage.Name, "bytes")
 	manifest, from, err := t.sharing.cache.Fetch(ctx, stage.Key, line.show)
 	line.clear()
 	var miss *artifacts.Miss
@@ -296,47 +297,4 @@ func (t *transfer) pull(ctx context.Context, stage engine.StageReport, s *stream
 	}
 	pulled.State, pulled.From = transferDownloaded, from
 	return pulled, nil
-}
-
-// A transferLine shows how far a transfer is: on a terminal on one line that is
-// drawn again, elsewhere now and then by a line.
-type transferLine struct {
-	streams *streams
-	what    string
-	shown   time.Time
-	drawn   bool
-}
-
-// How often a transferLine shows something.
-const (
-	redrawEvery = 100 * time.Millisecond
-	retellEvery = 10 * time.Second
-)
-
-// show is a tiered.Progress.
-func (l *transferLine) show(done, total int64) {
-	drawable := l.streams.drawable(l.streams.err)
-	every := retellEvery
-	if drawable {
-		every = redrawEvery
-	}
-	now := l.streams.now()
-	if done >= total || now.Sub(l.shown) < every {
-		return
-	}
-	l.shown = now
-	text := fmt.Sprintf("%s: %s of %s", l.what, byteSize(done), byteSize(total))
-	if drawable {
-		l.drawn = true
-		l.streams.err.printf("\r%s\x1b[K", text)
-		return
-	}
-	l.streams.err.printf("%s\n", text)
-}
-
-// clear takes the drawn line away.
-func (l *transferLine) clear() {
-	if l.drawn {
-		l.streams.err.printf("\r\x1b[K")
-	}
 }

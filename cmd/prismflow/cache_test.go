@@ -32,15 +32,17 @@ func TestSharesCountBlobsOnce(t *testing.T) {
 // drawn again and goes in the end.
 func TestProgressLine(t *testing.T) {
 	for _, c := range []struct {
+		what     string
 		terminal bool
 		want     string
 	}{
-		{false, "…        2.0 KiB of 4.0 KiB, 214 B/s, 9.5 s left, 6.0 s\n"},
-		{true, "\r\x1b[K1.0 KiB of 4.0 KiB, 170 B/s, 18.0 s left, 3.0 s\r\x1b[K2.0 KiB of 4.0 KiB, 214 B/s, 9.5 s left, 6.0 s\r\x1b[K"},
+		{"train", false, "…        train: 2.0 KiB of 4.0 KiB, 214 B/s, 9.5 s left, 6.0 s\n"},
+		{"", false, "…        2.0 KiB of 4.0 KiB, 214 B/s, 9.5 s left, 6.0 s\n"},
+		{"", true, "\r\x1b[K1.0 KiB of 4.0 KiB, 170 B/s, 18.0 s left, 3.0 s\r\x1b[K2.0 KiB of 4.0 KiB, 214 B/s, 9.5 s left, 6.0 s\r\x1b[K"},
 	} {
 		said, now := &bytes.Buffer{}, time.Unix(0, 0)
 		s := &streams{err: stream{Writer: said, terminal: c.terminal}, now: func() time.Time { return now }, lookupEnv: func(string) (string, bool) { return "", false }}
-		line := newProgressLine(s, "bytes")
+		line := newProgressLine(s, c.what, "bytes")
 		line.show(512, 4096) // too soon to be told
 		now = now.Add(3 * time.Second)
 		line.show(1024, 4096)

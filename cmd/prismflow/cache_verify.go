@@ -48,7 +48,7 @@ func runCacheVerify(ctx context.Context, o cacheOptions, repair bool, s *streams
 		return err
 	}
 	defer store.Close()
-	line := newProgressLine(s, "bytes")
+	line := newProgressLine(s, "", "bytes")
 	found, err := store.Verify(ctx, disk.VerifyOptions{
 		Repair:   repair,
 		Mend:     func(ctx context.Context, key artifacts.Key) (bool, error) { return memo.Mend(ctx, store, key) },

@@ -13,15 +13,16 @@ import (
 // takes a moment is not told of.
 type progressLine struct {
 	s        *streams
+	what     string // is shown before it; empty where the command says it
 	unit     string
 	progress *progress
 	told     time.Time
 	drawn    bool
 }
 
-func newProgressLine(s *streams, unit string) *progressLine {
+func newProgressLine(s *streams, what, unit string) *progressLine {
 	now := s.now()
-	return &progressLine{s: s, unit: unit, progress: newProgress(dag.Event{Time: now}), told: now}
+	return &progressLine{s: s, what: what, unit: unit, progress: newProgress(dag.Event{Time: now}), told: now}
 }
 
 // show is called with what is done, and may be called often.
@@ -37,6 +38,9 @@ func (l *progressLine) show(done, total int64) {
 	}
 	l.told = now
 	text := l.progress.text(now)
+	if l.what != "" {
+		text = l.what + ": " + text
+	}
 	if !l.s.drawable(l.s.err) {
 		l.s.err.printf("%-8s %s\n", "…", text)
 		return

@@ -93,9 +93,17 @@ func parseRemotes(from string, texts []string, s *streams) ([]pipelines.Remote, 
 func openRemote(r pipelines.Remote, warn func(string), s *streams) (*remote.Store, error) {
 	driver, err := openDriver(r, warn, s)
 	if err != nil {
-		return nil, fmt.Errorf("remote %s: %w", r.Public(), err)
+		return nil, prefixed("remote "+r.Public()+": ", err)
 	}
 	return remote.New(driver, remote.Options{Parallel: r.Parallel, Bandwidth: r.Bandwidth, Timeout: r.Timeout})
+}
+
+// prefixed is an error that begins so: many errors of remotes do by themselves.
+func prefixed(prefix string, err error) error {
+	if strings.HasPrefix(err.Error(), prefix) {
+		return err
+	}
+	return fmt.Errorf("%s%w", prefix, err)
 }
 
 func openDriver(r pipelines.Remote, warn func(string), s *streams) (remote.Driver, error) {
@@ -138,6 +146,7 @@ func token(r pipelines.Remote, warn func(string), s *streams) string {
 type sharing struct {
 	circle circle
 	cache  *tiered.Cache // nil: nobody is asked
+	chosen int           // how many remotes are named, also where none of them is one that the command is for
 	names  []string      // of the remotes that were opened
 }
 
@@ -155,6 +164,7 @@ func (h *sharing) open(chosen []pipelines.Remote, o sharingOptions, local *disk.
 	if options.Warn == nil {
 		options.Warn = func(message string) { s.err.printf("warning: %s\n", message) }
 	}
+	h.chosen = len(chosen)
 	if o.choose != nil {
 		chosen = o.choose(chosen)
 	}
