@@ -28,6 +28,9 @@ func (r *summary) write(ctx context.Context, o runOptions, s *streams) error {
 	r.writeFailures(s)
 	r.writeVerified(s)
 	s.out.printf("%s\n", r.headline(ctx))
+	if moved := r.report.Shared; moved != nil {
+		writeMoved(s.out, moved.DownloadedBytes, moved.Uploaded, moved.UploadedBytes)
+	}
 	r.writeRows(s)
 	if r.report.OK {
 		if err := r.writeMetrics(ctx, s); err != nil {
