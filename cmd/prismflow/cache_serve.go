@@ -62,7 +62,7 @@ all three without.`,
 		Example: `  prismflow cache token --add tokens --name ci --role read-write
   prismflow cache serve --listen :7117 --dir /srv/cache --tokens tokens --tls-cert cert.pem --tls-key key.pem
   prismflow cache serve --dir /srv/cache --tokens tokens --max-size 200GiB
-  prismflow cache serve --dir cache --anonymous write`,
+  prismflow cache serve --dir cache --anonymous read-write`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runCacheServe(cmd.Context(), o, cmd.Flags().Changed("log-level"), s)

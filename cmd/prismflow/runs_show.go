@@ -150,9 +150,9 @@ func (r runShowReport) writeMakers(to stream) error {
 			continue
 		}
 		if signed != "" {
-			signed = "signed by " + signed
+			signed = "\tsigned by " + signed
 		}
-		fmt.Fprintf(w, "%s  %s\t%s\t%s\trun %s\t%s\n", title, stage.Name, maker(made), instant(made.Started), made.Run, signed)
+		fmt.Fprintf(w, "%s  %s\t%s\t%s\trun %s%s\n", title, stage.Name, maker(made), instant(made.Started), made.Run, signed)
 		title = ""
 	}
 	return w.Flush()
