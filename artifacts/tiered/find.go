@@ -122,7 +122,7 @@ func (r *member) believed(key artifacts.Key, record artifacts.Record) error {
 		r.breaks(key)
 	}
 	who := record.Manifest.Provenance
-	r.complain("untrusted "+err.Error(), "the result %s of stage %s, which says that it is from %s@%s, is NOT TRUSTED: %v; it is not used, nor are others of which that is so",
+	r.complain("untrusted "+err.Error(), "the result %s of stage %s, which says that it is from %s@%s, is NOT TRUSTED: %v; it is not used, nor are others of which that is so; \"prismflow cache trust\" says who is believed",
 		key.Short(), who.Stage, who.User, who.Host, err)
 	return &artifacts.Miss{Key: key, Reason: "the result is not trusted", Err: fmt.Errorf("%w: %w", errUntrusted, err)}
 }

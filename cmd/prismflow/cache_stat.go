@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -232,7 +233,14 @@ func writeSavings(to stream, days float64, saved engine.Savings) {
 
 // writeMoved says what was moved between this machine and remotes, if anything.
 func writeMoved(to stream, fetched int64, uploaded int, uploadedBytes int64) {
-	if fetched+uploadedBytes > 0 {
-		to.printf("from remotes %s; to remotes %s, %s\n", byteSize(fetched), count(uploaded, "result"), byteSize(uploadedBytes))
+	var moved []string
+	if fetched > 0 {
+		moved = append(moved, "from remotes "+byteSize(fetched))
+	}
+	if uploaded > 0 {
+		moved = append(moved, fmt.Sprintf("to remotes %s, %s", count(uploaded, "result"), byteSize(uploadedBytes)))
+	}
+	if len(moved) > 0 {
+		to.printf("%s\n", strings.Join(moved, "; "))
 	}
 }
