@@ -113,7 +113,7 @@ func remedyOf(r pipelines.Remote, err error) string {
 	case isShare:
 		return "mount the share, or make the directory for a new one"
 	}
-	return "check the URL and the network; runs go on without it meanwhile, and --remote none asks nobody"
+	return "check the URL, whether it is http or https, and the network; runs go on without it meanwhile, and --remote none asks nobody"
 }
 
 // checkTrust says whose results are taken.

@@ -246,7 +246,7 @@ func TestRemedies(t *testing.T) {
 	for url, want := range map[string]string{
 		unknown.URL:                 "#ca=FILE",
 		forbidden.URL:               "put a token of this server into PRISMFLOW_TOKEN_127_0_0_1_",
-		"http://127.0.0.1:1":        "check the URL and the network",
+		"http://127.0.0.1:1":        "whether it is http or https",
 		"file:///no/such/directory": "mount the share",
 		"gs://bucket":               "the credentials in the environment",
 	} {
