@@ -80,7 +80,7 @@ func (r *member) sight(ctx context.Context, key artifacts.Key) (*sighting, error
 	record, err := artifacts.LookupRecord(ctx, r.Store, key)
 	var miss *artifacts.Miss
 	if errors.As(err, &miss) && miss.Err != nil {
-		r.failedRead(fmt.Sprintf("the result %s", key.Short()), miss.Err)
+		r.failedRead(fmt.Sprintf("the result %s", key), miss.Err)
 		if isBroken(err) {
 			r.breaks(key)
 		}

@@ -50,6 +50,12 @@ func newMember(c *Cache, r Remote) *member {
 	}
 }
 
+// prefix begins what is told of the remote, and the errors of its store.
+func (r *member) prefix() string { return fmt.Sprintf("remote %s: ", r.name) }
+
+// reason is what an error says behind the remote's name.
+func (r *member) reason(err error) string { return strings.TrimPrefix(err.Error(), r.prefix()) }
+
 // mostNamed is how many wrong entries of one remote are told one by one.
 const mostNamed = 10
 
@@ -66,8 +72,7 @@ func (r *member) complain(cause, format string, args ...any) {
 	warn := r.cache.warn
 	r.cache.mu.Unlock()
 	if warn != nil {
-		who := fmt.Sprintf("remote %s: ", r.name)
-		warn(who + strings.TrimPrefix(fmt.Sprintf(format, args...), who)) // the store's errors say it, too
+		warn(r.prefix() + fmt.Sprintf(format, args...))
 	}
 }
 
@@ -79,7 +84,7 @@ func (r *member) complainOfWrong(entry string, err error) {
 	r.mu.Unlock()
 	switch {
 	case named <= mostNamed:
-		r.complain(entry, "%s is WRONG there and is not used: %v", entry, err)
+		r.complain(entry, "%s is WRONG there and is not used: %s", entry, r.reason(err))
 	case named == mostNamed+1:
 		r.complain("many", "more of its entries are WRONG; they are not used, and no longer named here")
 	}
@@ -93,11 +98,11 @@ func (r *member) failed(entry string, err error) {
 		r.complainOfWrong(entry, err)
 	case errors.Is(err, artifacts.ErrNotFound):
 	case errors.Is(err, remote.ErrForbidden):
-		r.complain("forbidden", "%v; it is left alone for the rest of the run, and \"prismflow doctor\" says what to do", err)
+		r.complain("forbidden", "%s; it is left alone for the rest of the run, and \"prismflow doctor\" says what to do", r.reason(err))
 	case errors.Is(err, remote.ErrFull):
-		r.complain("full", "%v; nothing more is sent to it in this run", err)
+		r.complain("full", "%s; nothing more is sent to it in this run", r.reason(err))
 	default:
-		r.complain("silent", "%v; the run goes on without it as long as that is so", err)
+		r.complain("silent", "%s; the run goes on without it as long as that is so", r.reason(err))
 	}
 }
 

@@ -189,7 +189,7 @@ func (r *member) do(j job, sent *sending) {
 	}
 	r.unsent(j)
 	if r.cache.uploads.Err() == nil {
-		r.failedWrite(fmt.Sprintf("the result %s", j.key.Short()), err)
+		r.failedWrite(fmt.Sprintf("the result %s", j.key), err)
 	}
 }
 
