@@ -167,7 +167,7 @@ func (r trustReport) write(to stream) error {
 		return err
 	}
 	if r.Anybody {
-		to.printf("results are taken from remotes whoever made them, for nobody is named: \"prismflow cache trust add NAME KEY\"\n")
+		to.printf("results are taken from remotes whoever made them, unless a pipeline file names somebody: \"prismflow cache trust add NAME KEY\" does for all\n")
 	}
 	if !r.Signs {
 		to.printf("results that are computed here are not signed: \"prismflow cache trust init\" makes a key\n")
