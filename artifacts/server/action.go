@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
+	"sync"
 
 	"github.com/prismflow/prismflow/artifacts"
 )
@@ -163,7 +165,7 @@ func (s *Server) publish(ctx context.Context, k artifacts.Key, kept []byte, ifAb
 	if !ifAbsent {
 		return s.store.PutAction(ctx, k, kept, true)
 	}
-	turn := &s.changing[k[0]%byte(len(s.changing))]
+	turn := s.turn(k)
 	turn.Lock()
 	defer turn.Unlock()
 	if err := s.absent(ctx, k); err != nil {
@@ -180,4 +182,10 @@ func (s *Server) publish(ctx context.Context, k artifacts.Key, kept []byte, ifAb
 		return refuse(http.StatusPreconditionFailed, "action %s is here already", k.Short())
 	}
 	return err
+}
+
+// turn is the lock of those who write the action under a key, and of some others.
+func (s *Server) turn(k artifacts.Key) *sync.Mutex {
+	first, _ := strconv.ParseUint(string(k[:2]), 16, 8) // a key is hex digits
+	return &s.changing[first%uint64(len(s.changing))]
 }

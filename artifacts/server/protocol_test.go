@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -236,6 +237,19 @@ func TestActionsNeedTheirBlobs(t *testing.T) {
 	lying := artifacts.ActionResult{OutputFiles: []artifacts.OutputFile{{Path: "x", Digest: digestOf(manifest), Bytes: 1}}}.Encode()
 	r.want(r.ask("PUT", ac(2), lying), 201)
 	r.want(r.ask("GET", ac(2), nil), 404)
+}
+
+// Keys are hex text, of which each character has but 16 values: their locks are
+// nevertheless all in use.
+func TestKeysUseAllLocks(t *testing.T) {
+	s := &Server{}
+	used := map[*sync.Mutex]bool{}
+	for n := range 256 {
+		used[s.turn(artifacts.Key(strings.TrimPrefix(ac(byte(n)), "/ac/")))] = true
+	}
+	if len(used) != len(s.changing) {
+		t.Errorf("%d of %d locks are in use", len(used), len(s.changing))
+	}
 }
 
 // The empty blob need not be sent, and is in the store when an action names it.
