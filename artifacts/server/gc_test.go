@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,37 @@ func TestGCBesideClients(t *testing.T) {
 		r.want(r.ask("GET", cas(content), nil), 404)
 	}
 	r.verify()
+}
+
+// Names that are not here cost a lease nothing, however many are asked for, and
+// one that is here costs it a line, however often.
+func TestAbsentBlobsCostNothing(t *testing.T) {
+	r := newRig(t, Options{})
+	here := []byte("here")
+	r.want(r.ask("PUT", cas(here), here), 201)
+	leaseBytes := func() (sum int64) {
+		t.Helper()
+		leases, err := filepath.Glob(filepath.Join(r.store.Dir(), "state", "leases", "*"))
+		must(t, err)
+		for _, lease := range leases {
+			sum += must1(os.Stat(lease)).Size()
+		}
+		return sum
+	}
+	before := leaseBytes()
+	if before == 0 {
+		t.Fatal("no lease was found")
+	}
+	for n := range byte(50) {
+		for _, method := range []string{"HEAD", "GET"} {
+			r.want(r.ask(method, cas([]byte{n}), nil), 404)
+		}
+		r.want(r.ask("PUT", cas([]byte{n}), []byte("a lie"), "If-None-Match", "*"), 400)
+		r.want(r.ask("HEAD", cas(here), nil), 200)
+	}
+	if grown, line := leaseBytes()-before, int64(len(digestOf(here))+1); grown != line || len(r.s.holds.kept) != 1 {
+		t.Errorf("the leases grew by %d bytes and not by %d, %d blobs are kept", grown, line, len(r.s.holds.kept))
+	}
 }
 
 // The server keeps to its size: what was used longest ago goes first.

@@ -47,8 +47,9 @@ func (h *holds) renew(ctx context.Context) error {
 	return nil
 }
 
-// keep protects a blob, present or not. Who wants to know whether one is here
-// has it kept first and then looks.
+// keep protects a blob. That costs memory and a line of the lease, for as long as
+// the lease lasts, and so is only for what was seen to be here. Who wants to know
+// whether it still is, looks again.
 func (h *holds) keep(ctx context.Context, d artifacts.Digest) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
