@@ -154,6 +154,34 @@ func TestTooManyClients(t *testing.T) {
 	r.want(r.ask("GET", cas(content), nil), 404)
 }
 
+// Whoever asks whether the server is ready, and how often, the disk hears of it
+// once in a while.
+func TestReadinessIsProbedOnceInAWhile(t *testing.T) {
+	var log lines
+	r := newRig(t, Options{Log: log.logger()})
+	later := func() { r.s.probe.at = time.Now().Add(-probeEvery) }
+	ask := func(status int) {
+		t.Helper()
+		for range 10 {
+			r.want(r.ask("GET", "/readyz", nil), status)
+		}
+	}
+	ask(200)
+	away := r.s.temp + "-away"
+	must(t, os.Rename(r.s.temp, away))
+	ask(200)
+	later()
+	ask(503)
+	must(t, os.Rename(away, r.s.temp))
+	ask(503)
+	later()
+	ask(200)
+	if told := strings.Count(log.String(), "not ready"); told != 1 {
+		t.Errorf("the log has it %d times: %s", told, &log)
+	}
+	r.verify()
+}
+
 // A header that is too large is refused before anything else.
 func TestLargeHeader(t *testing.T) {
 	r := newRig(t, Options{})

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"sync"
+	"time"
 )
 
 // answerHealth says whether the process is there (/healthz) and whether it can
@@ -18,7 +20,6 @@ func (s *Server) answerHealth(x *exchange) error {
 			return refuse(http.StatusServiceUnavailable, "shutting down")
 		}
 		if err := s.writable(); err != nil {
-			s.opts.Log.Error().Err(err).Msg("not ready")
 			return refuse(http.StatusServiceUnavailable, "the store cannot be written to")
 		}
 	}
@@ -27,8 +28,33 @@ func (s *Server) answerHealth(x *exchange) error {
 	return err
 }
 
-// writable says whether the store takes files.
+// probeEvery is for how long it is believed that the store takes files, or does
+// not: anybody may ask, and each probe is a file.
+const probeEvery = 5 * time.Second
+
+// A probe is the last look whether the store takes files.
+type probe struct {
+	mu  sync.Mutex // guards the rest, and has those who ask at once share a look
+	at  time.Time
+	err error
+}
+
+// writable says whether the store takes files, or did just now.
 func (s *Server) writable() error {
+	s.probe.mu.Lock()
+	defer s.probe.mu.Unlock()
+	if time.Since(s.probe.at) >= probeEvery {
+		s.probe.err = s.writeFile()
+		s.probe.at = time.Now() // from when it is known: a slow disk makes no queue
+		if s.probe.err != nil {
+			s.opts.Log.Error().Err(s.probe.err).Msg("not ready")
+		}
+	}
+	return s.probe.err
+}
+
+// writeFile makes a file in the store and takes it away.
+func (s *Server) writeFile() error {
 	f, err := os.CreateTemp(s.temp, "ready-")
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ type Server struct {
 	serving  chan struct{}  // one for each request that is served
 	changing [64]sync.Mutex // of those who write an action, by its key
 	draining atomic.Bool
+	probe    probe // for readiness
 
 	stop      context.CancelFunc
 	upkeeping sync.WaitGroup
