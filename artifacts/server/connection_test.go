@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,9 +135,10 @@ func TestAbortedUpload(t *testing.T) {
 	}
 }
 
-// One client more than are served at once is told to come back.
+// One request more than are served at once, or than a client may have, is told to
+// come back.
 func TestTooManyClients(t *testing.T) {
-	r := newRig(t, Options{MaxClients: 2})
+	r := newRig(t, Options{MaxClients: 4})
 	content := random(1000, 1)
 	for range 2 {
 		r.dial("PUT %s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", cas(content))
@@ -152,6 +154,53 @@ func TestTooManyClients(t *testing.T) {
 	r.http.CloseClientConnections()
 	r.ended()
 	r.want(r.ask("GET", cas(content), nil), 404)
+}
+
+// The more places a client has, the more it leaves to others: somebody new gets
+// one for as long as there are any.
+func TestPlacesAreShared(t *testing.T) {
+	r := newRig(t, Options{MaxClients: 16})
+	many := func(client string) (n int) {
+		for r.s.enter(client) == nil {
+			n++
+		}
+		return n
+	}
+	var got []int
+	for _, client := range []string{"a", "b", "c", "d", "e", "f"} {
+		got = append(got, many(client))
+	}
+	if want := []int{8, 4, 2, 1, 1, 0}; !slices.Equal(got, want) {
+		t.Errorf("clients in turn got %v places, want %v", got, want)
+	}
+	r.s.leave("b")
+	if got := []int{many("a"), many("b"), many("f")}; !slices.Equal(got, []int{0, 0, 1}) {
+		t.Errorf("the place that one left went to %v", got)
+	}
+	for client, n := range map[string]int{"a": 8, "b": 3, "c": 2, "d": 1, "e": 1, "f": 1} {
+		for range n {
+			r.s.leave(client)
+		}
+	}
+	if len(r.s.serving) != 0 || len(r.s.shares.held) != 0 {
+		t.Errorf("when all left: %d places are taken, by %v", len(r.s.serving), r.s.shares.held)
+	}
+}
+
+func TestWhoIsAClient(t *testing.T) {
+	for _, tt := range []struct{ remote, token, want string }{
+		{"192.0.2.1:1234", "", "192.0.2.1 "},
+		{"192.0.2.1:4321", "ci", "192.0.2.1 ci"},
+		{"[::ffff:192.0.2.1]:1", "", "::ffff:192.0.2.1 "},
+		{"[2001:db8:1:2:3:4:5:6]:1", "", "2001:db8:1:2::/64 "},
+		{"[fe80::1%eth0]:1", "", "fe80::/64 "},
+		{"@", "", "@ "}, // a Unix socket
+	} {
+		x := &exchange{r: &http.Request{RemoteAddr: tt.remote}, who: tt.token}
+		if got := x.client(); got != tt.want {
+			t.Errorf("%s with token %q is %q, want %q", tt.remote, tt.token, got, tt.want)
+		}
+	}
 }
 
 // Whoever asks whether the server is ready, and how often, the disk hears of it

@@ -24,7 +24,7 @@ const crowd = 64
 func TestCrowd(t *testing.T) {
 	for name, most := range map[string]int64{"unbounded": 0, "with gc": 8 << 20} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, Options{MaxBytes: most, MaxClients: 2 * crowd})
+			r := newRig(t, Options{MaxBytes: most, MaxClients: 4 * crowd})
 			contents := make([][]byte, 100)
 			for i := range contents {
 				contents[i] = random(rand.New(rand.NewPCG(uint64(i), 1)).IntN(300_000), uint64(i))

@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -92,11 +91,7 @@ func (s *Server) logAccess(x *exchange) {
 	if x.target.kind == health || x.target.kind == metered {
 		event = s.opts.Log.Debug()
 	}
-	host, _, err := net.SplitHostPort(x.r.RemoteAddr)
-	if err != nil {
-		host = x.r.RemoteAddr
-	}
-	event.Str("client", host).Str("method", methodLabel(x.r.Method)).Str("kind", string(x.target.kind)).Int("status", x.status).
+	event.Str("client", x.host()).Str("method", methodLabel(x.r.Method)).Str("kind", string(x.target.kind)).Int("status", x.status).
 		Int64("in", x.body.read).Int64("out", x.sent).Float64("seconds", time.Since(x.began).Seconds())
 	if x.who != "" {
 		event.Str("token", x.who)

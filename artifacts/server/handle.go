@@ -26,12 +26,11 @@ func (s *Server) handle(x *exchange) error {
 		s.metrics.handler.ServeHTTP(x, x.r)
 		return nil
 	}
-	select {
-	case s.serving <- struct{}{}:
-		defer func() { <-s.serving }()
-	default:
-		return refuse(http.StatusServiceUnavailable, "%d requests are being served, which is all that this server takes at once", s.opts.MaxClients)
+	client := x.client()
+	if err := s.enter(client); err != nil {
+		return err
 	}
+	defer s.leave(client)
 	if !s.opts.NoZstd {
 		x.Header().Set("Accept-Encoding", "zstd") // of bodies of PUT, as RFC 7694 has it
 	}

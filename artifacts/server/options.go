@@ -34,7 +34,8 @@ type Options struct {
 	Keep func(context.Context) ([]disk.Keep, error)
 
 	// MaxClients is how many requests are served at once. One more is told to
-	// come back. 0 means DefaultMaxClients.
+	// come back, and so is a client that has as many as are free. 0 means
+	// DefaultMaxClients.
 	MaxClients int
 
 	// Stall is how long a transfer may take for each slab of slabBytes: a client

@@ -25,6 +25,7 @@ type Server struct {
 	metrics  *metrics
 	coders   *coders
 	serving  chan struct{}  // one for each request that is served
+	shares   shares         // of the clients in these
 	changing [64]sync.Mutex // of those who write an action, by its key
 	draining atomic.Bool
 	probe    probe // for readiness
@@ -45,6 +46,7 @@ func New(store *disk.Store, opts Options) (*Server, error) {
 	}
 	s := &Server{store: store, opts: opts.withDefaults()}
 	s.serving = make(chan struct{}, s.opts.MaxClients)
+	s.shares.held = map[string]int{}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	if err := s.prepare(ctx); err != nil {
