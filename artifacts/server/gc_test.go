@@ -3,8 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -163,41 +161,4 @@ func (r *rig) eventually(what string, holds func() bool) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	r.t.Errorf("not within 10 s: %s", what)
-}
-
-// Bodies that are being received count, too: many clients at once cannot put more
-// on the disk than the cache may have.
-func TestQuotaOfArrivals(t *testing.T) {
-	const most = 1000
-	r := newRig(t, Options{MaxBytes: most})
-	first, second := random(600, 1), random(600, 2)
-	body, feed := io.Pipe()
-	answered := make(chan int, 1)
-	go func() {
-		req, _ := http.NewRequest(http.MethodPut, r.http.URL+cas(first), body)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			answered <- 0
-			return
-		}
-		resp.Body.Close()
-		answered <- resp.StatusCode
-	}()
-	_, err := feed.Write(first[:500])
-	must(t, err)
-	for r.s.quota.coming.Load() < 500 {
-		time.Sleep(time.Millisecond)
-	}
-	r.want(r.ask("PUT", cas(second), second), 503)
-	_, err = feed.Write(first[500:])
-	must(t, err)
-	must(t, feed.Close())
-	if status := <-answered; status != 201 {
-		t.Errorf("the first upload got %d", status)
-	}
-	r.want(r.ask("PUT", cas(second[:300]), second[:300]), 201)
-	if left := r.s.quota.coming.Load(); left != 0 {
-		t.Errorf("%d bytes are still taken to be coming", left)
-	}
-	r.verify()
 }

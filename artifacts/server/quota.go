@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -20,10 +19,9 @@ const collectEvery = 5 * time.Second
 // A quota knows about how large the store is. Between two measurements what was
 // taken is added, also what replaced something.
 type quota struct {
-	max    int64 // 0 is no bound
-	used   atomic.Int64
-	coming atomic.Int64  // bytes of bodies that are being received
-	over   chan struct{} // holds one when somebody found the store above its bound
+	max  int64 // 0 is no bound
+	used atomic.Int64
+	over chan struct{} // holds one when somebody found the store above its bound
 }
 
 func newQuota(most, used int64) *quota {
@@ -48,26 +46,6 @@ func (q *quota) full() bool {
 	}
 	return full
 }
-
-// An arrival is a body that is being received. What all of them have on the disk
-// is bounded as the store is: a client that sends many large ones at once would
-// else fill it before the first of them counts.
-type arrival struct {
-	quota *quota
-	bytes int64
-}
-
-// Write takes note of bytes, which is refused when they are too many.
-func (a *arrival) Write(p []byte) (int, error) {
-	a.bytes += int64(len(p))
-	if coming := a.quota.coming.Add(int64(len(p))); a.quota.max > 0 && coming > a.quota.max {
-		return 0, refuse(http.StatusServiceUnavailable, "the bodies that are being received are larger than the cache may be")
-	}
-	return len(p), nil
-}
-
-// end takes note that the body was received, or is gone.
-func (a *arrival) end() { a.quota.coming.Add(-a.bytes) }
 
 func (q *quota) callForGC() {
 	select {

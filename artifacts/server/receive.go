@@ -87,10 +87,8 @@ func (s *Server) receive(body io.Reader, d artifacts.Digest) (path string, size 
 		return "", 0, err
 	}
 	hash := sha256.New()
-	coming := &arrival{quota: s.quota}
-	defer coming.end()
 	buffer := buffers.Get().(*[256 << 10]byte)
-	size, err = io.CopyBuffer(io.MultiWriter(coming, f, hash), io.LimitReader(body, s.opts.MaxBlob+1), buffer[:])
+	size, err = io.CopyBuffer(io.MultiWriter(f, hash), io.LimitReader(body, s.opts.MaxBlob+1), buffer[:])
 	buffers.Put(buffer)
 	if err == nil && size > s.opts.MaxBlob {
 		err = refuse(http.StatusRequestEntityTooLarge, "more than %d bytes, which is the most that is taken", s.opts.MaxBlob)
