@@ -74,10 +74,12 @@ func (s *Server) putAction(x *exchange, k artifacts.Key) error {
 			return err
 		}
 	}
-	if err := s.hasRoom(x, maxAction); err != nil {
+	room, err := s.roomFor(x, maxAction)
+	if err != nil {
 		return err
 	}
-	body, done, err := s.plainBody(x)
+	defer room.leave()
+	body, done, err := s.plainBody(x, room)
 	if err != nil {
 		return err
 	}
@@ -89,21 +91,24 @@ func (s *Server) putAction(x *exchange, k artifacts.Key) error {
 	if len(action) > maxAction {
 		return refuse(http.StatusRequestEntityTooLarge, "more than %d bytes, which is the most that an action may have", maxAction)
 	}
-	kept, err := s.keepable(ctx, action)
+	kept, err := s.keepable(ctx, room, action)
 	if err != nil {
+		return err
+	}
+	if err := room.widen(int64(len(kept))); err != nil {
 		return err
 	}
 	if err := s.publish(ctx, k, kept, onlyIfAbsent(x.r)); err != nil {
 		return err
 	}
-	s.quota.add(int64(len(kept)))
+	room.fill(int64(len(kept)))
 	x.WriteHeader(http.StatusCreated)
 	return nil
 }
 
 // keepable is the action that stands for one in the store: itself, if it names
 // files and nothing else.
-func (s *Server) keepable(ctx context.Context, action []byte) ([]byte, error) {
+func (s *Server) keepable(ctx context.Context, room *room, action []byte) ([]byte, error) {
 	n := namingOf(action)
 	if len(n.files) > 0 && len(n.more) == 0 && n.files[0].Path != contentsPath {
 		return action, s.storeEmpty(ctx, n.files)
@@ -112,7 +117,7 @@ func (s *Server) keepable(ctx context.Context, action []byte) ([]byte, error) {
 	if err := s.store.Put(ctx, contents.Digest, contents.Bytes, bytes.NewReader(action)); err != nil {
 		return nil, err
 	}
-	s.quota.add(contents.Bytes)
+	room.fill(contents.Bytes)
 	named := append(n.files, n.more...)
 	for _, tree := range n.trees {
 		within, err := s.inTree(ctx, tree)

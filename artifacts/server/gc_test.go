@@ -3,11 +3,16 @@ package server
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
@@ -117,7 +122,12 @@ func TestQuota(t *testing.T) {
 			t.Fatalf("result %d: status %d", n, status)
 		}
 	}
-	r.eventually("the oldest went", func() bool { return r.ask("GET", ac(1), nil).status == 404 })
+	oldest := strings.TrimPrefix(ac(1), "/ac/")
+	r.eventually("the oldest went", func() bool { // looked for in the directory, as a GET would be a use
+		_, err := os.Stat(filepath.Join(r.store.Dir(), "ac", oldest[:2], oldest))
+		return os.IsNotExist(err)
+	})
+	r.want(r.ask("GET", ac(1), nil), 404)
 	r.want(r.ask("GET", ac(0), nil), 200)
 	r.want(r.ask("GET", ac(24), nil), 200)
 	r.want(r.ask("GET", ac(2), nil), 200) // as old as those that went, and pinned
@@ -142,6 +152,123 @@ func TestQuota(t *testing.T) {
 		t.Errorf("%d bytes are used, %v", used, err)
 	}
 	r.verify()
+}
+
+// Uploads in flight have their room to themselves: together they fit, whether
+// they said how long they are or not.
+func TestUploadsInFlightFit(t *testing.T) {
+	const most, size = 1 << 20, 300 << 10 // three fit into 110 %
+	const last = 100                      // bytes that a client keeps back
+	for name, encode := range map[string]func(content []byte) (first, rest []byte){
+		"announced": func(content []byte) (first, rest []byte) {
+			sent := append(fmt.Appendf(nil, "Content-Length: %d\r\n\r\n", size), content...)
+			return sent[:len(sent)-last], sent[len(sent)-last:]
+		},
+		"in chunks": func(content []byte) (first, rest []byte) {
+			first = fmt.Appendf(nil, "Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", size-last, content[:size-last])
+			return first, fmt.Appendf(nil, "%x\r\n%s\r\n0\r\n\r\n", last, content[size-last:])
+		},
+		"deflated": func(content []byte) (first, rest []byte) {
+			deflated := deflate(t, content, zstd.WithWindowSize(1<<10), zstd.WithEncoderConcurrency(1))
+			sent := append(fmt.Appendf(nil, "Content-Encoding: zstd\r\nContent-Length: %d\r\n\r\n", len(deflated)), deflated...)
+			return sent[:len(sent)-last], sent[len(sent)-last:]
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, Options{MaxBytes: most})
+			begin := func(seed uint64) (conn net.Conn, rest []byte) {
+				content := random(size, seed)
+				first, rest := encode(content)
+				conn = r.dial("PUT %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", cas(content))
+				must1(conn.Write(first))
+				return conn, rest
+			}
+			status := func(conn net.Conn, rest []byte) string {
+				_, _ = conn.Write(rest) // may be refused already
+				answer, _ := io.ReadAll(conn)
+				return string(answer[:min(12, len(answer))])
+			}
+			coming := func() int64 {
+				r.s.quota.mu.Lock()
+				defer r.s.quota.mu.Unlock()
+				return r.s.quota.coming
+			}
+			var conns [3]net.Conn
+			var rests [3][]byte
+			for i := range conns {
+				conns[i], rests[i] = begin(uint64(i))
+			}
+			r.eventually("three are coming", func() bool { return coming() > 3*size-3*(8<<10) })
+			if got := status(begin(3)); got != "HTTP/1.1 507" {
+				t.Errorf("the fourth upload: %q", got)
+			}
+			conns[2].Close() // broken off
+			r.eventually("two are coming", func() bool { return coming() <= 2*size })
+			if got := status(begin(4)); got != "HTTP/1.1 201" {
+				t.Errorf("an upload in place of one that broke off: %q", got)
+			}
+			for i := range 2 {
+				if got := status(conns[i], rests[i]); got != "HTTP/1.1 201" {
+					t.Errorf("upload %d: %q", i, got)
+				}
+			}
+			r.ended()
+			if got := coming(); got != 0 {
+				t.Errorf("%d bytes are coming, and no upload is in flight", got)
+			}
+			r.verify()
+		})
+	}
+}
+
+// gc makes as much room as was refused, also where the store is within its bound.
+func TestRoomForALargeBlob(t *testing.T) {
+	const most = 1 << 20
+	r := newRig(t, Options{MaxBytes: most})
+	for n := range uint64(8) {
+		content := random(100<<10, n)
+		r.want(r.ask("PUT", cas(content), content), 201)
+	}
+	large := random(most, 9)
+	r.want(r.ask("PUT", cas(large), large), 507) // what is there was used just now
+	r.endHolds()
+	r.eventually("room for it", func() bool {
+		status := r.ask("PUT", cas(large), large).status
+		return status == 201
+	})
+	r.verify()
+}
+
+// What comes in while the store is measured counts.
+func TestRecountBesideUploads(t *testing.T) {
+	r := newRig(t, Options{MaxBytes: 1 << 30})
+	stop := make(chan struct{})
+	var counting sync.WaitGroup
+	counting.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if err := r.s.recount(ctx); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	for n := range uint64(100) {
+		content := random(1000, n)
+		r.want(r.ask("PUT", cas(content), content), 201)
+		if used := r.s.quota.used(); used < int64(n+1)*1000 {
+			t.Fatalf("%d bytes are known of %d", used, (n+1)*1000)
+		}
+	}
+	close(stop)
+	counting.Wait()
+	must(t, r.s.recount(ctx))
+	if used := r.s.quota.used(); used != 100_000 {
+		t.Errorf("%d bytes are known, and no more come", used)
+	}
 }
 
 // age makes an action and its blob look older.

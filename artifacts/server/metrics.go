@@ -46,7 +46,7 @@ func newMetrics(q *quota, serving chan struct{}) *metrics {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(m.requests, m.lookups, m.seconds, m.received, m.sent, m.refused, m.corrupt, m.collected,
-		gauge("stored_bytes", "Size of the cache, measured every few minutes.", func() float64 { return float64(q.used.Load()) }),
+		gauge("stored_bytes", "Size of the cache, measured every few minutes.", func() float64 { return float64(q.used()) }),
 		gauge("in_flight", "Requests being served.", func() float64 { return float64(len(serving)) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})

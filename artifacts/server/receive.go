@@ -43,10 +43,12 @@ func (s *Server) putBlob(x *exchange, d artifacts.Digest) error {
 			return refuse(http.StatusPreconditionFailed, "blob %s is here already", d.Short())
 		}
 	}
-	if err := s.hasRoom(x, s.opts.MaxBlob); err != nil {
+	room, err := s.roomFor(x, s.opts.MaxBlob)
+	if err != nil {
 		return err
 	}
-	body, done, err := s.plainBody(x)
+	defer room.leave()
+	body, done, err := s.plainBody(x, room)
 	if err != nil {
 		return err
 	}
@@ -59,20 +61,40 @@ func (s *Server) putBlob(x *exchange, d artifacts.Digest) error {
 		_ = os.Remove(path) // may be gone
 		return err
 	}
-	s.quota.add(size)
+	room.fill(size)
 	x.WriteHeader(http.StatusCreated)
 	return nil
 }
 
-// hasRoom refuses what is too large, as far as it says, or has no room.
-func (s *Server) hasRoom(x *exchange, limit int64) error {
-	if x.r.ContentLength > limit {
-		return refuse(http.StatusRequestEntityTooLarge, "%d bytes, and at most %d are taken", x.r.ContentLength, limit)
+// roomFor is the room for a body: for all of it where the client says how long it
+// is, else it grows. What is too large, as far as it says, or has no room, is
+// refused.
+func (s *Server) roomFor(x *exchange, limit int64) (*room, error) {
+	announced := x.r.ContentLength
+	if announced > limit {
+		return nil, refuse(http.StatusRequestEntityTooLarge, "%d bytes, and at most %d are taken", announced, limit)
 	}
-	if s.quota.full() {
-		return refuse(http.StatusInsufficientStorage, "the cache is full, and what is in it was used too lately to go")
+	if announced < 0 || x.r.Header.Get("Content-Encoding") != "" {
+		announced = 0 // in chunks, or deflated to who knows what
 	}
-	return nil
+	return s.quota.reserve(announced)
+}
+
+// A roomyBody is a body for which there is room, as far as it was read.
+type roomyBody struct {
+	r    io.Reader
+	room *room
+	read int64
+}
+
+// Read implements io.Reader.
+func (b *roomyBody) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	b.read += int64(n)
+	if full := b.room.widen(b.read); full != nil {
+		return 0, full
+	}
+	return n, err
 }
 
 // buffers are for copying. Larger ones gain nothing against a network.
@@ -112,15 +134,16 @@ func (s *Server) notReceived(err error) error {
 	return err
 }
 
-// plainBody is the body, inflated where it comes deflated. done must be called
-// when it was read.
-func (s *Server) plainBody(x *exchange) (body io.Reader, done func(), err error) {
+// plainBody is the body, inflated where it comes deflated, as far as there is room.
+// done must be called when it was read.
+func (s *Server) plainBody(x *exchange, room *room) (body io.Reader, done func(), err error) {
 	encoding := strings.ToLower(strings.TrimSpace(x.r.Header.Get("Content-Encoding")))
 	switch {
 	case encoding == "" || encoding == "identity":
-		return x.body, func() {}, nil
+		return &roomyBody{r: x.body, room: room}, func() {}, nil
 	case encoding == "zstd" && !s.opts.NoZstd:
-		return s.coders.inflate(x)
+		body, done, err = s.coders.inflate(x)
+		return &roomyBody{r: body, room: room}, done, err
 	}
 	return nil, nil, refuse(http.StatusUnsupportedMediaType, "a body is taken as it is%s", map[bool]string{false: " or with Content-Encoding: zstd"}[s.opts.NoZstd])
 }
