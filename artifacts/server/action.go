@@ -30,14 +30,14 @@ func (s *Server) usableAction(ctx context.Context, k artifacts.Key) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	kept := namingOf(action)
-	if err := s.allHere(ctx, kept.files); err != nil {
+	files, _ := filesOf(action)
+	if err := s.allHere(ctx, files); err != nil {
 		return nil, fmt.Errorf("action %s: %w", k.Short(), err)
 	}
-	if len(kept.files) == 0 || kept.files[0].Path != contentsPath {
+	if len(files) == 0 || files[0].Path != contentsPath {
 		return action, nil
 	}
-	action, err = s.readBlob(ctx, kept.files[0])
+	action, err = s.readBlob(ctx, files[0])
 	if err != nil {
 		return nil, fmt.Errorf("action %s: %w", k.Short(), err)
 	}
@@ -107,39 +107,31 @@ func (s *Server) putAction(x *exchange, k artifacts.Key) error {
 }
 
 // keepable is the action that stands for one in the store: itself, if it names
-// files and nothing else.
+// files and nothing else. What it takes beside itself is stored in the room.
 func (s *Server) keepable(ctx context.Context, room *room, action []byte) ([]byte, error) {
-	n := namingOf(action)
-	if len(n.files) > 0 && len(n.more) == 0 && n.files[0].Path != contentsPath {
-		return action, s.storeEmpty(ctx, n.files)
+	files, isAction := filesOf(action)
+	if len(files) > 0 && files[0].Path != contentsPath && !namesMore(action) {
+		return action, s.storeEmpty(ctx, files)
 	}
 	contents := artifacts.OutputFile{Path: contentsPath, Digest: artifacts.DigestOf(action), Bytes: int64(len(action))}
+	n := newNaming(contents)
+	if isAction {
+		if err := s.gather(ctx, n, files, action); err != nil {
+			return nil, err
+		}
+	}
+	kept := artifacts.ActionResult{OutputFiles: n.blobs}.Encode()
+	if _, err := artifacts.DecodeActionResult(kept); err != nil {
+		return nil, refuse(http.StatusRequestEntityTooLarge, "the action names blobs as none may: %v", err)
+	}
+	if err := room.widen(contents.Bytes + int64(len(kept))); err != nil {
+		return nil, err
+	}
 	if err := s.store.Put(ctx, contents.Digest, contents.Bytes, bytes.NewReader(action)); err != nil {
 		return nil, err
 	}
 	room.fill(contents.Bytes)
-	named := append(n.files, n.more...)
-	for _, tree := range n.trees {
-		within, err := s.inTree(ctx, tree)
-		if err != nil && !errors.Is(err, artifacts.ErrNotFound) { // then the action is of no use, which GET says
-			return nil, err
-		}
-		named = append(named, within...)
-	}
-	kept := artifacts.ActionResult{OutputFiles: []artifacts.OutputFile{contents}}
-	seen := map[artifacts.Digest]bool{emptyBlob: true}
-	for _, blob := range named {
-		if !seen[blob.Digest] {
-			seen[blob.Digest] = true
-			blob.Path = namedPath + blob.Digest.Hex()
-			kept.OutputFiles = append(kept.OutputFiles, blob)
-		}
-	}
-	encoded := kept.Encode()
-	if _, err := artifacts.DecodeActionResult(encoded); err != nil {
-		return nil, refuse(http.StatusRequestEntityTooLarge, "the action names blobs as none may: %v", err)
-	}
-	return encoded, nil
+	return kept, nil
 }
 
 // storeEmpty stores the empty blob for an action that names it: to whoever looks

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"net/http"
+	"os"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -26,62 +29,160 @@ const (
 	fieldSizeBytes         = 2 // Digest.size_bytes
 )
 
-// maxTree is the size in bytes of the largest description of a directory that is
-// read.
-const maxTree = 16 << 20
+const (
+	// maxNamed is how many blobs an action may name: as many as one in the store.
+	maxNamed = 10_000
 
-// A naming is what an action says of blobs.
-type naming struct {
-	files []artifacts.OutputFile // its files
-	more  []artifacts.OutputFile // what a command printed, and descriptions of directories
-	trees []artifacts.OutputFile // those of more that describe directories
-}
+	// maxTrees is the size in bytes of all descriptions of directories together that
+	// are read for one action: of maxNamed files they need a tenth of it.
+	maxTrees = 16 << 20
+)
 
-// namingOf reads an action. One that is none, as some clients keep under a key,
-// names nothing.
-func namingOf(action []byte) naming {
+// filesOf are the files that an action names. What is none, as some clients keep
+// under a key, names nothing.
+func filesOf(action []byte) (files []artifacts.OutputFile, isAction bool) {
 	decoded, err := artifacts.DecodeActionResult(action)
 	if err != nil {
-		return naming{}
+		return nil, false
 	}
-	n := naming{files: decoded.OutputFiles}
-	for number, value := range messages(action) {
-		switch number {
-		case fieldStdoutDigest, fieldStderrDigest:
-			n.more = appendDigest(n.more, value)
-		case fieldOutputDirectories:
-			n.trees = append(n.trees, digestsIn(value, fieldTreeDigest)...)
-		}
-	}
-	n.more = append(n.more, n.trees...)
-	return n
+	return decoded.OutputFiles, true
 }
 
-// inTree are the blobs that a description of a directory names.
-func (s *Server) inTree(ctx context.Context, tree artifacts.OutputFile) ([]artifacts.OutputFile, error) {
-	if tree.Bytes > maxTree {
-		return nil, refuse(413, "the description %s of a directory has %d bytes, at most %d are read", tree.Digest.Short(), tree.Bytes, maxTree)
+// namesMore says whether an action names blobs that are no files.
+func namesMore(action []byte) bool {
+	for range beyondFiles(action) {
+		return true
 	}
-	r, err := s.store.Get(ctx, tree.Digest)
+	return false
+}
+
+// beyondFiles are the blobs that an action names beside its files: what a command
+// printed, and descriptions of directories.
+func beyondFiles(action []byte) iter.Seq2[artifacts.OutputFile, bool] {
+	return func(yield func(blob artifacts.OutputFile, isTree bool) bool) {
+		for number, value := range messages(action) {
+			switch number {
+			case fieldStdoutDigest, fieldStderrDigest:
+				if blob, ok := blobOf(value); ok && !yield(blob, false) {
+					return
+				}
+			case fieldOutputDirectories:
+				for tree := range blobsIn(value, fieldTreeDigest) {
+					if !yield(tree, true) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// A naming gathers the blobs that an action names, each once.
+type naming struct {
+	blobs []artifacts.OutputFile
+	seen  map[artifacts.Digest]bool
+	trees map[artifacts.Digest]bool // those that were read
+	left  int64                     // bytes of descriptions of directories that may still be read
+}
+
+func newNaming(contents artifacts.OutputFile) *naming {
+	return &naming{
+		blobs: []artifacts.OutputFile{contents},
+		seen:  map[artifacts.Digest]bool{contents.Digest: true, emptyBlob: true},
+		trees: map[artifacts.Digest]bool{emptyBlob: true},
+		left:  maxTrees,
+	}
+}
+
+// gather adds the blobs that an action names: its files, what a command printed,
+// directories and what is in them.
+func (s *Server) gather(ctx context.Context, n *naming, files []artifacts.OutputFile, action []byte) error {
+	for _, file := range files {
+		if err := n.add(file); err != nil {
+			return err
+		}
+	}
+	for blob, isTree := range beyondFiles(action) {
+		if err := n.add(blob); err != nil {
+			return err
+		}
+		if !isTree {
+			continue
+		}
+		err := s.addTree(ctx, n, blob.Digest)
+		if err != nil && !errors.Is(err, artifacts.ErrNotFound) { // then the action is of no use, which GET says
+			return err
+		}
+	}
+	return nil
+}
+
+// add takes a blob, unless it is known.
+func (n *naming) add(blob artifacts.OutputFile) error {
+	if n.seen[blob.Digest] {
+		return nil
+	}
+	if len(n.blobs) == maxNamed {
+		return refuse(http.StatusRequestEntityTooLarge, "the action names more than the %d blobs that it may", maxNamed-1)
+	}
+	n.seen[blob.Digest] = true
+	blob.Path = namedPath + blob.Digest.Hex()
+	n.blobs = append(n.blobs, blob)
+	return nil
+}
+
+// addTree adds the blobs that a description of a directory names, unless it was
+// read already.
+func (s *Server) addTree(ctx context.Context, n *naming, tree artifacts.Digest) error {
+	if n.trees[tree] {
+		return nil
+	}
+	n.trees[tree] = true
+	s.readingTree.Lock()
+	defer s.readingTree.Unlock()
+	message, err := s.readTree(ctx, tree, n.left)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	message, err := io.ReadAll(io.LimitReader(r, maxTree+1))
-	if err = errors.Join(err, r.Close()); err != nil {
-		return nil, err
-	}
-	var found []artifacts.OutputFile
+	n.left -= int64(len(message))
 	for number, directory := range messages(message) {
 		if number != fieldTreeRoot && number != fieldTreeChildren {
 			continue
 		}
 		for number, file := range messages(directory) {
-			if number == fieldDirectoryFiles {
-				found = append(found, digestsIn(file, fieldFileDigest)...)
+			if number != fieldDirectoryFiles {
+				continue
+			}
+			for blob := range blobsIn(file, fieldFileDigest) {
+				if err := n.add(blob); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	return found, nil
+	return nil
+}
+
+// readTree is the description of a directory, if it has no more than some bytes.
+func (s *Server) readTree(ctx context.Context, tree artifacts.Digest, most int64) ([]byte, error) {
+	f, err := s.openBlob(ctx, tree)
+	if errors.Is(err, os.ErrNotExist) {
+		err = artifacts.ErrNotFound // gc was quicker
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > most {
+		return nil, refuse(http.StatusRequestEntityTooLarge, "the descriptions of the action's directories have more than the %d bytes that are read", maxTrees)
+	}
+	message := make([]byte, info.Size())
+	_, err = io.ReadFull(f, message)
+	return message, err
 }
 
 // allHere says whether every blob is here: the error is artifacts.ErrNotFound
@@ -102,19 +203,22 @@ func (s *Server) allHere(ctx context.Context, blobs []artifacts.OutputFile) erro
 	return nil
 }
 
-// digestsIn are the blobs that the Digest messages in a field name.
-func digestsIn(message []byte, field protowire.Number) (found []artifacts.OutputFile) {
-	for number, value := range messages(message) {
-		if number == field {
-			found = appendDigest(found, value)
+// blobsIn are the blobs that the Digest messages in a field name.
+func blobsIn(message []byte, field protowire.Number) iter.Seq[artifacts.OutputFile] {
+	return func(yield func(artifacts.OutputFile) bool) {
+		for number, value := range messages(message) {
+			if number != field {
+				continue
+			}
+			if blob, ok := blobOf(value); ok && !yield(blob) {
+				return
+			}
 		}
 	}
-	return found
 }
 
-// appendDigest adds the blob that a Digest message names, if it names one.
-func appendDigest(found []artifacts.OutputFile, message []byte) []artifacts.OutputFile {
-	var blob artifacts.OutputFile
+// blobOf is the blob that a Digest message names, if it names one.
+func blobOf(message []byte) (blob artifacts.OutputFile, ok bool) {
 	for number, f := range fields(message) {
 		switch {
 		case number == fieldHash && f.typ == protowire.BytesType:
@@ -125,10 +229,7 @@ func appendDigest(found []artifacts.OutputFile, message []byte) []artifacts.Outp
 			blob.Bytes = int64(size)
 		}
 	}
-	if blob.Digest == "" {
-		return found
-	}
-	return append(found, blob)
+	return blob, blob.Digest != ""
 }
 
 // messages are the fields of a message that may be messages themselves.

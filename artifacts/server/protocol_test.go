@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -282,9 +283,6 @@ func digestMessage(content []byte) []byte {
 func TestActionsOfOtherClients(t *testing.T) {
 	r := newRig(t, Options{})
 	stdout, inTree, below := []byte("printed"), []byte("a file in a directory"), []byte("a file below it")
-	fileNode := func(content []byte) []byte {
-		return message(fieldDirectoryFiles, bytes.Join([][]byte{message(1, []byte("name")), message(fieldFileDigest, digestMessage(content))}, nil))
-	}
 	tree := append(message(fieldTreeRoot, fileNode(inTree)), message(fieldTreeChildren, fileNode(below))...)
 	action := append(message(fieldStdoutDigest, digestMessage(stdout)),
 		message(fieldOutputDirectories, append(message(1, []byte("dir")), message(fieldTreeDigest, digestMessage(tree))...))...)
@@ -315,6 +313,60 @@ func TestActionsOfOtherClients(t *testing.T) {
 	sly := artifacts.ActionResult{OutputFiles: []artifacts.OutputFile{{Path: contentsPath, Digest: digestOf(stdout), Bytes: int64(len(stdout))}}}.Encode()
 	r.want(r.ask("PUT", ac(3), sly), 201)
 	r.want(r.ask("GET", ac(3), nil), 200, string(sly))
+}
+
+func fileNode(content []byte) []byte {
+	return message(fieldDirectoryFiles, bytes.Join([][]byte{message(1, []byte("name")), message(fieldFileDigest, digestMessage(content))}, nil))
+}
+
+func outputDirectory(tree []byte) []byte {
+	return message(fieldOutputDirectories, message(fieldTreeDigest, digestMessage(tree)))
+}
+
+// An action that names little and means much costs what is allowed and no more:
+// a directory is read once, names are counted, descriptions of directories weighed.
+func TestActionsThatNameTooMuch(t *testing.T) {
+	r := newRig(t, Options{})
+	var root []byte
+	for n := range maxNamed - 2 { // with the contents and the tree
+		root = append(root, fileNode([]byte{byte(n), byte(n >> 8)})...)
+	}
+	fits := message(fieldTreeRoot, root)
+	exceeds := append(message(fieldTreeRoot, root), message(fieldTreeChildren, fileNode([]byte("one more")))...)
+	// One file again and again, and never the same tree.
+	var heavy [3][]byte
+	for i := range heavy {
+		twice := bytes.Repeat(fileNode([]byte("a file")), maxTrees/2/len(fileNode([]byte("a file"))))
+		heavy[i] = append(message(fieldTreeRoot, twice), message(9, []byte{byte(i)})...)
+	}
+	for _, tree := range append(heavy[:], fits, exceeds) {
+		r.want(r.ask("PUT", cas(tree), tree), 201)
+	}
+	for i, tt := range []struct {
+		name   string
+		action []byte
+		status int
+		says   string
+	}{
+		{"one tree, many times", bytes.Repeat(outputDirectory(fits), 500), 201, ""},
+		{"a file too many", bytes.Repeat(outputDirectory(exceeds), 500), 413, "9999 blobs"},
+		{"heavy", outputDirectory(heavy[0]), 201, ""},
+		{"too heavy", bytes.Join([][]byte{outputDirectory(heavy[0]), outputDirectory(heavy[1]), outputDirectory(heavy[2])}, nil), 413, "16777216 bytes"},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		got := r.direct("PUT", ac(byte(i)), tt.action)
+		runtime.ReadMemStats(&after)
+		if got.Code != tt.status || !strings.Contains(got.Body.String(), tt.says) {
+			t.Errorf("%s: %d %s, want %d and %q", tt.name, got.Code, cut(got.Body.Bytes()), tt.status, tt.says)
+		}
+		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 128<<20 {
+			t.Errorf("%s: %d bytes were allocated", tt.name, allocated)
+		}
+	}
+	if actions, blobs := len(r.files("ac")), len(r.files("cas")); actions != 2 || blobs != 5+2 {
+		t.Errorf("the store has %d actions, %d blobs", actions, blobs)
+	}
 }
 
 // A blob that was damaged in the store is not sent, and can be put again.

@@ -20,15 +20,16 @@ type Server struct {
 	opts  Options
 	temp  string // of bodies on their way in
 
-	holds    *holds
-	quota    *quota
-	metrics  *metrics
-	coders   *coders
-	serving  chan struct{}  // one for each request that is served
-	shares   shares         // of the clients in these
-	changing [64]sync.Mutex // of those who write an action, by its key
-	draining atomic.Bool
-	probe    probe // for readiness
+	holds       *holds
+	quota       *quota
+	metrics     *metrics
+	coders      *coders
+	serving     chan struct{}  // one for each request that is served
+	shares      shares         // of the clients in these
+	changing    [64]sync.Mutex // of those who write an action, by its key
+	draining    atomic.Bool
+	readingTree sync.Mutex // of an action: large, and so one at a time
+	probe       probe      // for readiness
 
 	stop      context.CancelFunc
 	upkeeping sync.WaitGroup
