@@ -221,6 +221,23 @@ func TestUploadsInFlightFit(t *testing.T) {
 	}
 }
 
+// An upload that has its room keeps it, also when the store grows by other hands.
+func TestRoomIsKept(t *testing.T) {
+	q := newQuota(1000, 0)
+	first, err := q.reserve(500)
+	must(t, err)
+	q.stored = 2000
+	must(t, first.widen(400))
+	for _, bytes := range []int64{0, 1} {
+		if _, err := q.reserve(bytes); err == nil {
+			t.Errorf("a full store has room for %d bytes", bytes)
+		}
+	}
+	if err := first.widen(501); err == nil || q.coming != 0 {
+		t.Errorf("an upload that does not fit: %v, and %d bytes are coming", err, q.coming)
+	}
+}
+
 // gc makes as much room as was refused, also where the store is within its bound.
 func TestRoomForALargeBlob(t *testing.T) {
 	const most = 1 << 20

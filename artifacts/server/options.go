@@ -25,8 +25,8 @@ type Options struct {
 	MaxBlob int64
 
 	// MaxBytes is the size that the store is kept at: above it, what was used
-	// longest ago goes, down to nine tenths of it; a tenth above it, nothing more
-	// is taken. 0 is no bound.
+	// longest ago goes, down to nine tenths of it; nothing is taken that would
+	// bring it, with all that is coming in, a tenth above it. 0 is no bound.
 	MaxBytes int64
 
 	// Keep says what stays whatever MaxBytes is, as disk.GCOptions has it. nil:

@@ -66,7 +66,10 @@ func (r *room) widen(bytes int64) error {
 	q := r.q
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	more := max(0, bytes-r.held)
+	if r.held > 0 && bytes <= r.held {
+		return nil // also when the store has grown meanwhile, as by another process
+	}
+	more := bytes - r.held
 	if q.max > 0 && q.stored+q.coming+more > q.most() {
 		wanted := bytes
 		if r.held > 0 { // nobody knows how large it would get: the next try has twice the room
