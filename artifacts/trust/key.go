@@ -3,7 +3,6 @@ package trust
 import (
 	"crypto/ed25519"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -20,7 +19,7 @@ const keyPrefix = "ed25519:"
 func ParseKey(text string) (Key, error) {
 	encoded, ok := strings.CutPrefix(text, keyPrefix)
 	if !ok {
-		return "", errors.New("a public key begins with " + keyPrefix)
+		return "", fmt.Errorf("a public key begins with %q", keyPrefix)
 	}
 	if _, err := decode(encoded, ed25519.PublicKeySize); err != nil {
 		return "", fmt.Errorf("public key: %w", err)

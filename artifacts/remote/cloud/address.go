@@ -147,7 +147,7 @@ func (a address) prefix() (string, error) {
 	case folder == "":
 		return "", nil
 	case path.Clean("/"+folder) != "/"+folder:
-		return "", fmt.Errorf("the prefix %.200q has an empty part, or one that is . or ..", folder)
+		return "", fmt.Errorf("the prefix %.200q has an empty part or one of dots alone", folder)
 	}
 	return folder + "/", nil
 }

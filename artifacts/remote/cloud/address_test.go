@@ -40,7 +40,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"s3://key:hunter2@team-cache", "credentials do not belong in the URL"},
 		{"s3://team-cache/a#b", "it has a #"},
 		{"s3://team-cache/a//b", `the prefix "a//b" has an empty part`},
-		{"s3://team-cache/../b", "has an empty part, or one that is . or .."},
+		{"s3://team-cache/../b", "has an empty part or one of dots alone"},
 		{"s3://team-cache?regoin=x", `unknown parameter "regoin": there are anonymous, endpoint, profile, region, use_path_style`},
 		{"gs://team-cache?region=x", `unknown parameter "region": there are anonymous, endpoint`},
 		{"s3://team-cache?region=a&region=b", "parameter region is given 2 times"},

@@ -56,39 +56,39 @@ func (d *Driver) refused(r request, resp *http.Response) error {
 	if !sameServer(resp.Request.URL, d.base) {
 		e.from = resp.Request.URL.Scheme + "://" + resp.Request.URL.Host
 	}
-	e.kind, e.advice = meaning(r.method, resp.StatusCode)
+	e.advice, e.kind = meaning(r.method, resp.StatusCode)
 	return e
 }
 
-// meaning is what callers and people are to know of a status.
-func meaning(method string, code int) (kind error, advice string) {
+// meaning is what people and callers are to know of a status.
+func meaning(method string, code int) (advice string, kind error) {
 	upload := method == http.MethodPut
 	switch code {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return remote.ErrForbidden, ""
+		return "", remote.ErrForbidden
 	case http.StatusProxyAuthRequired:
-		return remote.ErrForbidden, "the proxy on the way wants credentials"
+		return "the proxy on the way wants credentials", remote.ErrForbidden
 	case http.StatusRequestEntityTooLarge, http.StatusInsufficientStorage:
-		return remote.ErrFull, ""
+		return "", remote.ErrFull
 	case http.StatusNotFound, http.StatusGone:
 		if upload {
-			return remote.ErrForbidden, "nothing can be written there; is the path of the URL right?"
+			return "nothing can be written there; is the path of the URL right?", remote.ErrForbidden
 		}
-		return artifacts.ErrNotFound, ""
+		return "", artifacts.ErrNotFound
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		if upload {
-			return remote.ErrForbidden, "it takes no uploads (nginx: dav_methods PUT)"
+			return "it takes no uploads (nginx: dav_methods PUT)", remote.ErrForbidden
 		}
 	case http.StatusConflict:
 		if upload {
-			return remote.ErrForbidden, "it makes no directories (nginx: create_full_put_path on)"
+			return "it makes no directories (nginx: create_full_put_path on)", remote.ErrForbidden
 		}
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
 		if upload {
-			return nil, "it takes the body for damaged, or for something else than its name says"
+			return "it takes the body for damaged, or for something else than its name says", nil
 		}
 	}
-	return nil, ""
+	return "", nil
 }
 
 // status is an answer's code with the name that the code has, which is not

@@ -319,12 +319,16 @@ func TestFaults(t *testing.T) {
 		{"hang-up", raw(""), put(storetest.Random(4<<20, 3), true), nil, ": "},
 
 		// Redirects.
-		{"loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 307) }, whole, nil, "more than 5 times"},
-		{"loop of PUT", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 308) }, put(blob, true), nil, "more than 5 times"},
+		{"loop", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+		}, whole, nil, "more than 5 times"},
+		{"loop of PUT", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.Path, http.StatusPermanentRedirect)
+		}, put(blob, true), nil, "more than 5 times"},
 		{"redirect to nowhere", answer(302), whole, nil, "no web address"},
 		{"redirect to a file", answer(302, "Location", "file:///etc/passwd", ""), whole, nil, "no web address"},
 		{"redirect to nonsense", answer(302, "Location", "http://%zz?signature="+token, ""), whole, nil, "no web address"},
-		{"PUT redirected to GET", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 302) }, put(blob, true), nil, "redirects no upload"},
+		{"PUT redirected to GET", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }, put(blob, true), nil, "redirects no upload"},
 		{"PUT redirected elsewhere", answer(307, "Location", "http://127.0.0.2:1/x?signature=abc", ""), put(blob, true), nil, "redirects uploads to http://127.0.0.2:1, which"},
 	} {
 		t.Run(row.what, func(t *testing.T) {
