@@ -144,7 +144,7 @@ func (d *Driver) absent(share *os.Root) error {
 
 var errUnmounted = errors.New("the directory is empty and was not before: the share is no longer mounted")
 
-// made says whether the share's directories are there. Where they are not, the
+// made says whether the share's directories are there, of which cas is made last. Where they are not, the
 // directory must be empty: one that holds other things was not meant.
 func (d *Driver) made(share *os.Root) (bool, error) {
 	_, err := share.Lstat("cas")
@@ -163,7 +163,7 @@ func (d *Driver) madeMeanwhile(share *os.Root) (bool, error) {
 	defer listing.Close()
 	names, _ := listing.Readdirnames(16)
 	for _, name := range names {
-		if name == "lost+found" || name[0] == '.' {
+		if name == "lost+found" || name[0] == '.' || name == "ac" || name == uploads { // somebody is making it
 			continue
 		}
 		if _, err := share.Lstat("cas"); err == nil {

@@ -180,11 +180,11 @@ func TestOneWinnerOfManyProcesses(t *testing.T) {
 		}
 		winner := 0
 		for _, p := range all {
-			if p.line() == "won" {
-				if winner != 0 {
-					t.Errorf("round %d: two winners", round)
-				}
+			switch said := p.line(); {
+			case said == "won" && winner == 0:
 				winner = p.cmd.Process.Pid
+			case said != "lost":
+				t.Errorf("round %d: a process that was to lose says %q", round, said)
 			}
 		}
 		wantObject(t, d, fmt.Sprintf("ac/round%d", round), []byte(strconv.Itoa(winner)))

@@ -133,7 +133,7 @@ func (d *Driver) make(share *os.Root) error {
 	if d.found.Load() {
 		return errUnmounted
 	}
-	for _, dir := range []string{"cas", "ac", uploads} {
+	for _, dir := range []string{"ac", uploads, "cas"} { // the last one says that all are there, see made
 		if err := d.mkdir(share, dir); err != nil {
 			return err
 		}
