@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 )
 
 // work is a Task for tests that counts its calls. A nil reuse says no, a nil
@@ -61,6 +62,13 @@ var errBoom = errors.New("boom")
 func fails(context.Context, int) (Outcome, error) { return Outcome{}, errBoom }
 
 func hit(context.Context) (Outcome, bool, error) { return Outcome{Reason: "at hand"}, true, nil }
+
+// missLater says no once everything else in its synctest bubble waits for
+// something: reuse steps answer in any order, and this one answers last.
+func missLater(context.Context) (Outcome, bool, error) {
+	time.Sleep(time.Millisecond)
+	return Outcome{}, false, nil
+}
 
 // untilDone waits for its context and says why it ended.
 func untilDone(ctx context.Context, _ int) (Outcome, error) {
