@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/internal/peertest"
 	"github.com/prismflow/prismflow/artifacts/storetest"
 )
 
@@ -196,8 +197,8 @@ func TestGCKeepsWhatALeaseNeeds(t *testing.T) {
 		}
 	}
 	kept := storetest.Put(t, s, []byte("kept by digest"))
-	p := start(t, "lease", s.Dir()) // looks up result 1
-	p.line()
+	p := peertest.Start(t, "lease", s.Dir()) // looks up result 1
+	p.Line()
 	stored := artifacts.DigestOf([]byte("stored and not yet published"))
 	report := gc(t, s, GCOptions{MaxBytes: 1})
 	wantHits(t, s, all, false, true, false)
@@ -209,7 +210,7 @@ func TestGCKeepsWhatALeaseNeeds(t *testing.T) {
 	if len(report.Stays) != 1 || report.Stays[0].Why != WhyInUse || report.Stays[0].Actions != 1 || report.Stays[0].Blobs != 4 {
 		t.Errorf("what stays: %+v", report.Stays)
 	}
-	p.kill()
+	p.Kill()
 	report = gc(t, s, GCOptions{MaxBytes: 1})
 	wantHits(t, s, all, false, false, false)
 	storetest.Absent(t, s, kept)

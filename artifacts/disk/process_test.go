@@ -1,39 +1,24 @@
 package disk
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/internal/peertest"
 	"github.com/prismflow/prismflow/artifacts/storetest"
 )
 
-// helperVar tells the test binary that it was started as one of the processes
-// of a test, which one, and the store's directory.
-const helperVar = "DISK_TEST_HELPER"
-
 func TestMain(m *testing.M) {
-	name, dir, ok := strings.Cut(os.Getenv(helperVar), " ")
-	if !ok {
-		os.Exit(m.Run())
-	}
-	if err := helpers[name](dir); err != nil {
-		fmt.Println("error:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	peertest.Main(m, func(task, dir string, _ []string) error { return helpers[task](dir) })
 }
 
 // helpers are what the other processes of tests do. They print a line when
@@ -48,7 +33,7 @@ var helpers = map[string]func(dir string) error{
 		if err != nil {
 			return err
 		}
-		readyUntilToldToEnd("locked")
+		peertest.Wait("locked")
 		unlock()
 		return nil
 	},
@@ -81,7 +66,7 @@ var helpers = map[string]func(dir string) error{
 		if err := os.WriteFile(filepath.Join(temp, "half"), []byte("half"), 0o644); err != nil {
 			return err
 		}
-		readyUntilToldToEnd(temp)
+		peertest.Wait(temp)
 		return s.Close()
 	},
 	"lease": func(dir string) error {
@@ -106,7 +91,7 @@ var helpers = map[string]func(dir string) error{
 		if err := putBytes(s, []byte("stored and not yet published")); err != nil {
 			return err
 		}
-		readyUntilToldToEnd("leased")
+		peertest.Wait("leased")
 		return lease.Close()
 	},
 	"stamps": func(dir string) error {
@@ -131,7 +116,7 @@ var helpers = map[string]func(dir string) error{
 		if _, err := artifacts.Publish(ctx, s, m); err != nil {
 			return err
 		}
-		readyUntilToldToEnd("published")
+		peertest.Wait("published")
 		_, err = s.GC(ctx, GCOptions{MaxBytes: 1})
 		return errors.Join(err, s.Close())
 	},
@@ -149,7 +134,7 @@ var helpers = map[string]func(dir string) error{
 		if _, err := artifacts.Lookup(ctx, s, m.Key); err != nil {
 			return err
 		}
-		readyUntilToldToEnd("in use")
+		peertest.Wait("in use")
 		if m, err = artifacts.Lookup(ctx, s, m.Key); err != nil {
 			return err
 		}
@@ -166,11 +151,6 @@ type quiet struct{ testing.TB }
 func (quiet) Helper()           {}
 func (quiet) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
-func readyUntilToldToEnd(line string) {
-	fmt.Println(line)
-	_, _ = io.Copy(io.Discard, os.Stdin)
-}
-
 func increment(path string) error {
 	var n int
 	b, err := os.ReadFile(path)
@@ -183,76 +163,11 @@ func increment(path string) error {
 	return os.WriteFile(path, fmt.Append(nil, n+1), 0o644)
 }
 
-// A process is a helper that runs.
-type process struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	out   *bufio.Reader
-}
-
-func start(t *testing.T, name, dir string) *process {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return startAs(t, exe, nil, name, dir)
-}
-
-// startAs starts a helper from a copy of the test binary, as some user.
-func startAs(t *testing.T, exe string, user *syscall.Credential, name, dir string) *process {
-	t.Helper()
-	cmd := exec.Command(exe)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
-	cmd.Env = append(os.Environ(), helperVar+"="+name+" "+dir)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := &process{t, cmd, stdin, bufio.NewReader(stdout)}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	return p
-}
-
-// line is the next line that the process prints.
-func (p *process) line() string {
-	p.t.Helper()
-	line, err := p.out.ReadString('\n')
-	if err != nil {
-		p.t.Fatalf("reading what a process says: %v", err)
-	}
-	return strings.TrimSuffix(line, "\n")
-}
-
-// end tells the process to end, and wants it to end well.
-func (p *process) end() {
-	p.t.Helper()
-	p.stdin.Close()
-	rest, _ := io.ReadAll(p.out)
-	if err := p.cmd.Wait(); err != nil {
-		p.t.Errorf("process: %v: %s", err, rest)
-	}
-}
-
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	_ = p.cmd.Wait()
-}
-
 func TestLockExcludesProcesses(t *testing.T) {
 	s := openTest(t)
-	var all []*process
+	var all []*peertest.Process
 	for range 3 {
-		all = append(all, start(t, "count", s.Dir()))
+		all = append(all, peertest.Start(t, "count", s.Dir()))
 	}
 	var wg sync.WaitGroup
 	for range 3 {
@@ -273,7 +188,7 @@ func TestLockExcludesProcesses(t *testing.T) {
 	}
 	wg.Wait()
 	for _, p := range all {
-		p.end()
+		p.End()
 	}
 	if b, err := os.ReadFile(filepath.Join(s.Dir(), "number")); err != nil || string(b) != "150" {
 		t.Errorf("six counted to %s, %v, want 150", b, err)
@@ -285,8 +200,8 @@ func TestLockExcludesProcesses(t *testing.T) {
 
 func TestLockOfDeadProcessIsFree(t *testing.T) {
 	s := openTest(t)
-	p := start(t, "lock", s.Dir())
-	p.line()
+	p := peertest.Start(t, "lock", s.Dir())
+	p.Line()
 	waiting, cancel := context.WithCancel(ctx)
 	waited := make(chan error)
 	go func() {
@@ -297,7 +212,7 @@ func TestLockOfDeadProcessIsFree(t *testing.T) {
 	if err := <-waited; !errors.Is(err, context.Canceled) {
 		t.Errorf("Lock that was called off: %v", err)
 	}
-	p.kill()
+	p.Kill()
 	unlock, err := s.Lock(ctx, storetest.Key("shared"))
 	if err != nil {
 		t.Fatal(err)
@@ -307,8 +222,8 @@ func TestLockOfDeadProcessIsFree(t *testing.T) {
 
 func TestTempDirLivesAsLongAsItsProcess(t *testing.T) {
 	s := openTest(t)
-	living, dying := start(t, "temp", s.Dir()), start(t, "temp", s.Dir())
-	kept, lost := living.line(), dying.line()
+	living, dying := peertest.Start(t, "temp", s.Dir()), peertest.Start(t, "temp", s.Dir())
+	kept, lost := living.Line(), dying.Line()
 	own, err := s.TempDir("own-")
 	if err != nil {
 		t.Fatal(err)
@@ -316,7 +231,7 @@ func TestTempDirLivesAsLongAsItsProcess(t *testing.T) {
 	if n, err := s.CleanTemp(ctx); err != nil || n != 0 {
 		t.Errorf("CleanTemp removed %d, %v, while all live", n, err)
 	}
-	dying.kill()
+	dying.Kill()
 	if n, err := s.CleanTemp(ctx); err != nil || n != 1 {
 		t.Errorf("CleanTemp removed %d, %v, want that of the dead one", n, err)
 	}
@@ -324,7 +239,7 @@ func TestTempDirLivesAsLongAsItsProcess(t *testing.T) {
 	wantExists(t, own, true)
 	wantExists(t, lost, false)
 	wantExists(t, lost+lockSuffix, false)
-	living.end()
+	living.End()
 	wantExists(t, kept, false)
 	if err := s.RemoveTemp(own); err != nil {
 		t.Error(err)
@@ -346,17 +261,17 @@ func wantExists(t *testing.T, path string, want bool) {
 
 func TestStampsOfManyProcesses(t *testing.T) {
 	s := openTest(t)
-	var all []*process
+	var all []*peertest.Process
 	for range 4 {
-		all = append(all, start(t, "stamps", s.Dir()))
+		all = append(all, peertest.Start(t, "stamps", s.Dir()))
 	}
 	for _, p := range all {
-		p.end()
+		p.End()
 	}
 	for _, p := range all {
 		for i := range 2000 {
-			if _, ok := s.stamps.lookup(fmt.Sprintf("/file-%d-%d", p.cmd.Process.Pid, i)); !ok {
-				t.Fatalf("stamp %d of process %d is lost", i, p.cmd.Process.Pid)
+			if _, ok := s.stamps.lookup(fmt.Sprintf("/file-%d-%d", p.PID(), i)); !ok {
+				t.Fatalf("stamp %d of process %d is lost", i, p.PID())
 			}
 		}
 	}
@@ -383,10 +298,10 @@ func putForever(dir string) error {
 func TestKilledWritersLeaveNothingHalf(t *testing.T) {
 	s := openTest(t)
 	for round := range 10 {
-		p := start(t, "forever", s.Dir())
-		p.line()
+		p := peertest.Start(t, "forever", s.Dir())
+		p.Line()
 		time.Sleep(time.Duration(rand.IntN(40)) * time.Millisecond) // a random moment
-		p.kill()
+		p.Kill()
 		report, err := s.Verify(ctx, VerifyOptions{})
 		if err != nil || len(report.Problems) > 0 {
 			t.Errorf("round %d: %v, %v", round, report.Problems, err)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/internal/peertest"
 	"github.com/prismflow/prismflow/artifacts/storetest"
 )
 
@@ -71,17 +72,17 @@ func collectBeside(t *testing.T, s *Store, helper string, on func(*outcome) bool
 	t.Helper()
 	o := &outcome{began: time.Now()}
 	said := make(chan string, writers)
-	var all []*process
+	var all []*peertest.Process
 	for range writers {
-		p := start(t, helper, s.Dir())
+		p := peertest.Start(t, helper, s.Dir())
 		all = append(all, p)
 		go func() {
-			line, err := p.out.ReadString('\n')
+			line, err := p.Next()
 			if err != nil {
 				line = fmt.Sprintf("lost its process: %v", err)
 			}
 			o.ended.Add(1)
-			said <- strings.TrimSpace(line)
+			said <- line
 		}()
 	}
 	stop := make(chan struct{})
@@ -104,7 +105,7 @@ func collectBeside(t *testing.T, s *Store, helper string, on func(*outcome) bool
 	close(stop)
 	reader.Wait()
 	for _, p := range all {
-		p.stdin.Close()
+		p.Stop()
 	}
 	for range all {
 		line := <-said
@@ -116,7 +117,7 @@ func collectBeside(t *testing.T, s *Store, helper string, on func(*outcome) bool
 		o.made += made
 	}
 	for _, p := range all {
-		p.kill() // it has said all that it has to say
+		p.Kill() // it has said all that it has to say
 	}
 	return o
 }

@@ -14,66 +14,46 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/internal/peertest"
 	"github.com/prismflow/prismflow/artifacts/storetest"
 )
-
-// twoUsers are two members of a group, a copy of the test binary that both can
-// run, and a directory of their group's for the store.
-func twoUsers(t *testing.T) (ann, bob *syscall.Credential, exe, store string) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("only root can be two users")
-	}
-	dir, err := os.MkdirTemp("", "two-users-") // unlike t.TempDir, for others to enter
-	must(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	const group = 54320
-	must(t, os.Chown(dir, 0, group))
-	must(t, os.Chmod(dir, 0o775|os.ModeSetgid))
-	exe = filepath.Join(dir, "test")
-	binary, err := os.Executable()
-	must(t, err)
-	must(t, copyFile(binary, exe))
-	member := func(uid uint32) *syscall.Credential {
-		return &syscall.Credential{Uid: uid, Gid: uid, Groups: []uint32{group}}
-	}
-	return member(54321), member(54322), exe, filepath.Join(dir, "cache")
-}
 
 // TestTwoUsers: one may not set the times of the other's files, and yet what
 // one uses is safe from the other's GC.
 func TestTwoUsers(t *testing.T) {
-	ann, bob, exe, store := twoUsers(t)
-	collecting := startAs(t, exe, ann, "publish", store)
-	collecting.line()
+	ann, bob, shared := peertest.Users(t)
+	store := filepath.Join(shared, "cache")
+	collecting := ann.Start(t, "publish", store)
+	collecting.Line()
 	s, err := Open(store, Options{})
 	must(t, err)
 	key := storetest.Manifest(t, lookupOnly{s}, 1, nil).Key
 	recent := time.Now().Add(-10 * time.Second)
 	must(t, os.Chtimes(s.actionPath(key), recent, recent))
-	using := startAs(t, exe, bob, "use", store)
-	using.line()
-	collecting.end()
-	using.end()
+	using := bob.Start(t, "use", store)
+	using.Line()
+	collecting.End()
+	using.End()
 	if _, err := artifacts.Lookup(ctx, s, key); err != nil {
 		t.Error(err)
 	}
-	startAs(t, exe, ann, "publish", store).end() // over what is now the other's
+	ann.Start(t, "publish", store).End() // over what is now the other's
 }
 
 // TestTwoUsersState: what one leaves in state/ and tmp/, also by dying, the other
 // goes on with or takes away.
 func TestTwoUsersState(t *testing.T) {
-	ann, bob, exe, store := twoUsers(t)
+	ann, bob, shared := peertest.Users(t)
+	store := filepath.Join(shared, "cache")
 	for range 2 { // bob then finds what was his
-		startAs(t, exe, ann, "leave", store).end()
-		startAs(t, exe, bob, "find", store).end()
+		ann.Start(t, "leave", store).End()
+		bob.Start(t, "find", store).End()
 		must(t, os.RemoveAll(filepath.Join(store, "tmp")))
 		must(t, os.WriteFile(filepath.Join(store, "state", "stat.new"), []byte("half"), 0o600)) // of a third, killed
 	}
 	ann, bob = bob, ann
-	startAs(t, exe, ann, "leave", store).end()
-	startAs(t, exe, bob, "find", store).end()
+	ann.Start(t, "leave", store).End()
+	bob.Start(t, "find", store).End()
 }
 
 // TestSharing: a directory that was in use before it was shared is the group's in
@@ -105,14 +85,6 @@ func TestSharing(t *testing.T) {
 	if shared, closed, err := s.Sharing(); !shared || len(closed) > 0 || err != nil {
 		t.Errorf("mended: %v, %v, %v", shared, closed, err)
 	}
-}
-
-func copyFile(from, to string) error {
-	b, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(to, b, 0o755)
 }
 
 // leaveToOthers dies with what another user then finds, and may use or take away.

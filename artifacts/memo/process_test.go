@@ -1,41 +1,28 @@
 package memo
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts/disk"
+	"github.com/prismflow/prismflow/artifacts/internal/peertest"
 )
 
-// helperVar tells the test binary that it was started as one of the processes
-// of a test: what it does, the store's directory, and its number.
-const helperVar = "MEMO_TEST_HELPER"
-
 func TestMain(m *testing.M) {
-	words := strings.Fields(os.Getenv(helperVar))
-	if len(words) == 0 {
-		os.Exit(m.Run())
-	}
-	number, err := strconv.Atoi(words[2])
-	if err == nil {
-		err = helpers[words[0]](words[1], number)
-	}
-	if err != nil {
-		fmt.Println("error:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	peertest.Main(m, func(task, dir string, args []string) error {
+		number, err := strconv.Atoi(args[0])
+		if err != nil {
+			return err
+		}
+		return helpers[task](dir, number)
+	})
 }
 
+// helpers are what the other processes of tests do.
 var helpers = map[string]func(dir string, number int) error{
 	"member": addAsMember,
 	"forever": func(dir string, first int) error { // until it is killed; says what is kept
@@ -80,43 +67,20 @@ var helpers = map[string]func(dir string, number int) error{
 // valueFor is a value of some hundred bytes that depends on i.
 func valueFor(i int) []byte { return []byte(strings.Repeat(fmt.Sprint("row ", i, " "), 20+i%30)) }
 
-func start(t *testing.T, what, dir string, number int) (*exec.Cmd, io.Reader) {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d", helperVar, what, dir, number))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return cmd, out
-}
-
 // A process that is killed at any moment loses no row of which Put had returned.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	next := 0
 	for range 6 {
-		cmd, out := start(t, "forever", dir, next)
-		lines := bufio.NewScanner(out)
+		p := peertest.Start(t, "forever", dir, strconv.Itoa(next))
 		deadline := time.Now().Add(time.Duration(rand.IntN(60)) * time.Millisecond)
-		for lines.Scan() && time.Now().Before(deadline) {
+		last := p.Line()
+		for time.Now().Before(deadline) {
+			last = p.Line()
 		}
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
+		if rest := strings.Fields(p.Kill()); len(rest) > 0 {
+			last = rest[len(rest)-1]
 		}
-		last := lines.Text()
-		for lines.Scan() {
-			last = lines.Text()
-		}
-		_ = cmd.Wait() // it was killed
 		kept, err := strconv.Atoi(last)
 		if err != nil {
 			t.Fatalf("the process said %q", last)
@@ -143,17 +107,13 @@ func TestKill(t *testing.T) {
 
 func TestProcessesTogether(t *testing.T) {
 	dir := t.TempDir()
-	var all sync.WaitGroup
+	var all []*peertest.Process
 	for number := range 4 {
-		cmd, out := start(t, "together", dir, number)
-		all.Go(func() {
-			said, _ := io.ReadAll(out)
-			if err := cmd.Wait(); err != nil {
-				t.Errorf("%v: %s", err, said)
-			}
-		})
+		all = append(all, peertest.Start(t, "together", dir, strconv.Itoa(number)))
 	}
-	all.Wait()
+	for _, p := range all {
+		p.End()
+	}
 	want := map[Key]string{}
 	for i := range 400 {
 		want[keyOf(i)] = string(valueFor(i))

@@ -5,41 +5,29 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/internal/peertest"
 	"github.com/prismflow/prismflow/artifacts/remote"
 	"github.com/prismflow/prismflow/artifacts/remote/remotetest"
 	"github.com/prismflow/prismflow/artifacts/storetest"
 )
 
-// helperVar tells the test binary that it was started as one of the processes
-// of a test, which one, and the share's directory.
-const helperVar = "FILESHARE_TEST_HELPER"
-
 func TestMain(m *testing.M) {
-	name, dir, ok := strings.Cut(os.Getenv(helperVar), " ")
-	if !ok {
-		os.Exit(m.Run())
-	}
-	d, err := New("file://" + dir)
-	if err == nil {
-		err = helpers[name](d)
-	}
-	if err != nil {
-		fmt.Println("error:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
+	peertest.Main(m, func(task, dir string, _ []string) error {
+		d, err := New("file://" + dir)
+		if err != nil {
+			return err
+		}
+		return helpers[task](d)
+	})
 }
 
 const rounds = 20
@@ -113,76 +101,24 @@ var helpers = map[string]func(d *Driver) error{
 	},
 }
 
-// A process is a helper that runs.
-type process struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	out   *bufio.Reader
-}
-
-// start starts a helper from a copy of the test binary, as some user.
-func start(t *testing.T, exe string, user *syscall.Credential, name, dir string) *process {
-	t.Helper()
-	cmd := exec.Command(exe)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
-	cmd.Env = append(os.Environ(), helperVar+"="+name+" "+dir)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	must(t, err)
-	stdout, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	return &process{t, cmd, stdin, bufio.NewReader(stdout)}
-}
-
-func (p *process) tell() { _, _ = p.stdin.Write([]byte("go\n")) }
-
-func (p *process) line() string {
-	p.t.Helper()
-	line, err := p.out.ReadString('\n')
-	if err != nil {
-		p.t.Fatalf("reading what a process says: %v", err)
-	}
-	return strings.TrimSuffix(line, "\n")
-}
-
-// end waits for the process, and wants it to end well.
-func (p *process) end() {
-	p.t.Helper()
-	p.stdin.Close()
-	rest, _ := io.ReadAll(p.out)
-	if err := p.cmd.Wait(); err != nil {
-		p.t.Errorf("process: %v: %s", err, rest)
-	}
-}
-
-func binary(t *testing.T) string {
-	t.Helper()
-	exe, err := os.Executable()
-	must(t, err)
-	return exe
-}
-
 // TestOneWinnerOfManyProcesses: of sixteen that write one name, the one that is
 // told so wrote what stands.
 func TestOneWinnerOfManyProcesses(t *testing.T) {
 	dir := t.TempDir()
-	var all []*process
+	var all []*peertest.Process
 	for range 16 {
-		all = append(all, start(t, binary(t), nil, "race", dir))
+		all = append(all, peertest.Start(t, "race", dir))
 	}
 	d := openDriver(t, dir)
 	for round := range rounds {
 		for _, p := range all {
-			p.tell()
+			p.Tell()
 		}
 		winner := 0
 		for _, p := range all {
-			switch said := p.line(); {
+			switch said := p.Line(); {
 			case said == "won" && winner == 0:
-				winner = p.cmd.Process.Pid
+				winner = p.PID()
 			case said != "lost":
 				t.Errorf("round %d: a process that was to lose says %q", round, said)
 			}
@@ -190,7 +126,7 @@ func TestOneWinnerOfManyProcesses(t *testing.T) {
 		wantObject(t, d, fmt.Sprintf("ac/round%d", round), []byte(strconv.Itoa(winner)))
 	}
 	for _, p := range all {
-		p.end()
+		p.End()
 	}
 	wantNoUploads(t, dir)
 }
@@ -199,14 +135,13 @@ func TestKilledWritersLeaveNothingHalf(t *testing.T) {
 	dir := t.TempDir()
 	whole := 0
 	for range 10 {
-		all := []*process{start(t, binary(t), nil, "forever", dir), start(t, binary(t), nil, "forever", dir)}
+		all := []*peertest.Process{peertest.Start(t, "forever", dir), peertest.Start(t, "forever", dir)}
 		for _, p := range all {
-			p.line()
+			p.Line()
 		}
 		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // a random moment
 		for _, p := range all {
-			_ = p.cmd.Process.Kill()
-			_ = p.cmd.Wait()
+			p.Kill()
 		}
 		whole = wantWholeBlobs(t, dir)
 	}
@@ -239,36 +174,12 @@ func wantWholeBlobs(t *testing.T, dir string) (n int) {
 	return len(paths)
 }
 
-// users are two members of a group and a share of theirs; the binary can be run by both.
-func users(t *testing.T) (ann, bob *syscall.Credential, exe, share string) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("only root can be two users")
-	}
-	dir, err := os.MkdirTemp("", "two-users-") // unlike t.TempDir, for others to enter
-	must(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	must(t, os.Chmod(dir, 0o755))
-	b, err := os.ReadFile(binary(t))
-	must(t, err)
-	exe, share = filepath.Join(dir, "test"), filepath.Join(dir, "share")
-	must(t, os.WriteFile(exe, b, 0o755))
-	const group = 54320
-	must(t, os.Mkdir(share, 0o777))
-	must(t, os.Chown(share, 0, group))
-	must(t, os.Chmod(share, 0o770|os.ModeSetgid))
-	credential := func(uid uint32) *syscall.Credential {
-		return &syscall.Credential{Uid: uid, Gid: uid, Groups: []uint32{group}}
-	}
-	return credential(54321), credential(54322), exe, share
-}
-
 // TestTwoUsers: members of a group read what the others wrote, write beside it,
 // and replace it, whatever their umask is.
 func TestTwoUsers(t *testing.T) {
-	ann, bob, exe, share := users(t)
-	start(t, exe, ann, "ann", share).end()
-	start(t, exe, bob, "bob", share).end()
+	ann, bob, share := peertest.Users(t)
+	ann.Start(t, "ann", share).End()
+	bob.Start(t, "bob", share).End()
 	d := openDriver(t, share)
 	wantObject(t, d, "cas/abcd", []byte("ann's"))
 	wantObject(t, d, "cas/abef", []byte("bob's"))
@@ -278,19 +189,19 @@ func TestTwoUsers(t *testing.T) {
 // TestPermissionLostHalfway: what may no longer be written, and then not even be
 // read, is forbidden, which is neither a miss nor a crash.
 func TestPermissionLostHalfway(t *testing.T) {
-	ann, _, exe, share := users(t)
-	p := start(t, exe, ann, "stranger", share)
-	p.line()
+	ann, _, share := peertest.Users(t)
+	p := ann.Start(t, "stranger", share)
+	p.Line()
 	for _, dir := range []string{"ac/11", "ac", "cas", uploads, ""} {
 		must(t, os.Chmod(filepath.Join(share, dir), 0o750))
 	}
 	must(t, os.Chown(filepath.Join(share, "ac", "11"), 0, -1))
 	must(t, os.Chown(filepath.Join(share, uploads), 0, -1))
-	p.tell()
-	p.line()
+	p.Tell()
+	p.Line()
 	must(t, os.Chmod(share, 0o700))
-	p.tell()
-	p.end()
+	p.Tell()
+	p.End()
 	if b, err := os.ReadFile(filepath.Join(share, "ac", "11", "1111")); err != nil || !bytes.Equal(b, []byte("before")) {
 		t.Errorf("%q, %v", b, err)
 	}
