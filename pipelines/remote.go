@@ -242,7 +242,7 @@ func (r *remoteReader) oneOf(key string, value any, known []string) string {
 
 func (r *remoteReader) readBandwidth(value any) {
 	text, _ := value.(string)
-	n, ok := parseByteText(strings.TrimSuffix(text, "/s"))
+	n, ok := ParseSize(strings.TrimSuffix(text, "/s"))
 	switch {
 	case !ok:
 		r.wrong("bandwidth", "bandwidth must be an amount a second such as \"50MiB/s\", not %s", describe(value))

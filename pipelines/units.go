@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// byteUnits are the units that a memory size may have: powers of 1024 with an
+// byteUnits are the units that a size may have: powers of 1024 with an
 // i, of 1000 without.
 var byteUnits = []struct {
 	suffix string
@@ -27,14 +27,16 @@ func parseBytes(v any) (int64, error) {
 			return v, nil
 		}
 	case string:
-		if n, ok := parseByteText(v); ok {
+		if n, ok := ParseSize(v); ok {
 			return n, nil
 		}
 	}
 	return 0, fmt.Errorf("must be an amount of memory such as \"4GiB\" or \"500MB\", not %s", describe(v))
 }
 
-func parseByteText(text string) (int64, bool) {
+// ParseSize reads an amount of bytes with its unit, such as "4GiB", "1.5 GB" or
+// "7B". It is at least 1.
+func ParseSize(text string) (int64, bool) {
 	for _, unit := range byteUnits {
 		digits, ok := strings.CutSuffix(text, unit.suffix)
 		if !ok {

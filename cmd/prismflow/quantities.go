@@ -5,32 +5,22 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/prismflow/prismflow/pipelines"
 )
 
-// sizeUnits are powers of 1024 with an i, of 1000 without.
-var sizeUnits = []struct {
-	suffix string
-	bytes  float64
-}{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
-	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}, {"", 1},
-}
-
-// parseSize reads an amount of bytes; empty is 0.
+// parseSize reads an amount of bytes as pipeline files write it, or a bare number
+// of them; empty is 0.
 func parseSize(text string) (int64, error) {
 	if text == "" {
 		return 0, nil
 	}
-	for _, unit := range sizeUnits {
-		digits, ok := strings.CutSuffix(text, unit.suffix)
-		if !ok {
-			continue
-		}
-		amount, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
-		if bytes := amount * unit.bytes; err == nil && bytes >= 1 && bytes < 1<<62 {
-			return int64(bytes), nil
-		}
-		break
+	amount := text
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		amount += "B"
+	}
+	if bytes, ok := pipelines.ParseSize(amount); ok {
+		return bytes, nil
 	}
 	return 0, fmt.Errorf("must be a size such as 20GiB or 500MB, not %q", text)
 }
