@@ -16,7 +16,7 @@ func (d *declared) bind(values Values, bc BindContext) []Problem {
 	b := binder{values: values, context: bc, used: map[string]bool{}}
 	d.params = map[string]any{}
 	for _, f := range d.fields {
-		field := d.target.Field(f.index)
+		field := d.target.FieldByIndex(f.index)
 		switch f.role {
 		case roleInput:
 			if input, ok := b.input(f, field.Addr().Interface().(inputField).inputSchema()); ok {

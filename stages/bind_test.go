@@ -13,12 +13,17 @@ type sampleRow struct {
 	Title string `arrow:"title"`
 }
 
+// limits are parameters that several kinds may share.
+type limits struct {
+	Share float64 `stage:"share" default:"0.5" min:"0" max:"1" doc:"how much"`
+	Ks    []int64 `stage:"ks" default:"5,10" min:"1" doc:"cut-offs"`
+}
+
 type sample struct {
-	Source  Source         `stage:"source" doc:"files"`
-	Rows    In[sampleRow]  `stage:"rows" optional:"true" doc:"rows"`
-	Mode    string         `stage:"mode" default:"fast" enum:"fast,slow" doc:"how"`
-	Share   float64        `stage:"share" default:"0.5" min:"0" max:"1" doc:"how much"`
-	Ks      []int64        `stage:"ks" default:"5,10" min:"1" doc:"cut-offs"`
+	Source Source        `stage:"source" doc:"files"`
+	Rows   In[sampleRow] `stage:"rows" optional:"true" doc:"rows"`
+	Mode   string        `stage:"mode" default:"fast" enum:"fast,slow" doc:"how"`
+	limits
 	Since   *int64         `stage:"since" optional:"true" doc:"earliest"`
 	Count   int64          `stage:"count" doc:"how many"`
 	Workers Setting[int64] `stage:"workers" default:"2" min:"1" doc:"how many at once"`

@@ -35,11 +35,14 @@ type validator interface {
 //	directory:"parts"   a source that may be a directory of the parts of one table, whose names the stage does not go by
 //	directory:"true"    a source that may be a directory or a HubModel, whose files keep their names below it
 //
-// A field of type Setting is a parameter that is not part of the key. A Source
-// field that is no directory may be pinned by a parameter sha256 (or <name>_sha256
-// when the field is called neither source nor url). If *T has a method Validate() []Problem it is asked after
-// all fields are set, and then Chosen() map[string]any for the parameters that
-// the key has in place of those of the file. A *T may also be a Revalidator. A wrong declaration is a programming error and panics.
+// The fields of an embedded struct count as if they stood in its place, so that
+// kinds can share parameters. A field of type Setting is a parameter that is not
+// part of the key. A Source field that is no directory may be pinned by a
+// parameter sha256 (or <name>_sha256 when the field is called neither source nor
+// url). If *T has a method Validate() []Problem it is asked after all fields are
+// set, and then Chosen() map[string]any for the parameters that the key has in
+// place of those of the file. A *T may also be a Revalidator. A wrong declaration
+// is a programming error and panics.
 func Declare[T any, P interface {
 	*T
 	Runner
@@ -84,7 +87,7 @@ const (
 
 // A declaredField is what the declaration of one struct field says.
 type declaredField struct {
-	index    int
+	index    []int // of the struct's field, along what embeds it
 	name     string
 	role     fieldRole
 	doc      string
@@ -96,13 +99,12 @@ type declaredField struct {
 
 func declaredFields(t reflect.Type) []declaredField {
 	var fields []declaredField
-	for i := range t.NumField() {
-		sf := t.Field(i)
+	for _, sf := range reflect.VisibleFields(t) {
 		name, ok := sf.Tag.Lookup("stage")
 		if !ok {
 			continue
 		}
-		f := declaredField{index: i, name: name, doc: sf.Tag.Get("doc"), optional: sf.Tag.Get("optional") == "true", tree: sf.Tag.Get("directory") == "true", parts: sf.Tag.Get("directory") == "parts"}
+		f := declaredField{index: sf.Index, name: name, doc: sf.Tag.Get("doc"), optional: sf.Tag.Get("optional") == "true", tree: sf.Tag.Get("directory") == "true", parts: sf.Tag.Get("directory") == "parts"}
 		if f.doc == "" {
 			panic(fmt.Sprintf("stages: %s.%s has no doc", t, sf.Name))
 		}
@@ -243,7 +245,7 @@ func outputPorts(t reflect.Type, fields []declaredField) []Port {
 		if f.role != roleOutput {
 			continue
 		}
-		schema, file := reflect.New(t.Field(f.index).Type).Interface().(outputField).outputSchema()
+		schema, file := reflect.New(t.FieldByIndex(f.index).Type).Interface().(outputField).outputSchema()
 		ports = append(ports, Port{Name: f.name, Doc: f.doc, File: file, Schema: schema})
 	}
 	return ports
@@ -255,7 +257,7 @@ func inputPorts(t reflect.Type, fields []declaredField) []Port {
 		if f.role != roleInput {
 			continue
 		}
-		schema := reflect.New(t.Field(f.index).Type).Interface().(inputField).inputSchema()
+		schema := reflect.New(t.FieldByIndex(f.index).Type).Interface().(inputField).inputSchema()
 		ports = append(ports, Port{Name: f.name, Doc: f.doc, Optional: f.optional, Schema: schema})
 	}
 	return ports

@@ -31,7 +31,7 @@ func (d *declared) Outputs() []Port { return outputPorts(d.target.Type(), d.fiel
 // Run points the struct's ports at env's files and runs it.
 func (d *declared) Run(ctx context.Context, env *Env) error {
 	for _, f := range d.fields {
-		pointer := d.target.Field(f.index).Addr().Interface()
+		pointer := d.target.FieldByIndex(f.index).Addr().Interface()
 		switch f.role {
 		case roleInput:
 			pointer.(inputField).attachInput(env.Inputs[f.name])
