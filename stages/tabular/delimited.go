@@ -38,12 +38,12 @@ type recordReader interface {
 }
 
 func openDelimited(ctx context.Context, file stages.File, f form, columns []column, progress func(done, total int64)) (table, error) {
-	t := &delimitedTable{name: file.Name, form: f, columns: columns, header: f.header, at: make([]int, len(columns)), sequence: make([]bool, len(columns))}
+	t := &delimitedTable{name: file.Name, form: f, columns: columns, header: f.Columns, at: make([]int, len(columns)), sequence: make([]bool, len(columns))}
 	options := lines.Options{OnProgress: progress}
-	if f.quotes && utf8.RuneCountInString(f.delimiter) == 1 && f.format != recboleFormat {
-		t.records = openQuoted(ctx, file, f.delimiter, options)
+	if f.Quotes && utf8.RuneCountInString(f.Delimiter) == 1 && f.Format != recboleFormat {
+		t.records = openQuoted(ctx, file, f.Delimiter, options)
 	} else {
-		t.records = openSplit(ctx, file, f.delimiter, options)
+		t.records = openSplit(ctx, file, f.Delimiter, options)
 	}
 	if err := t.begin(); err != nil {
 		t.close()
@@ -64,13 +64,13 @@ func (t *delimitedTable) begin() error {
 		}
 	}
 	names := t.header
-	if t.form.format == recboleFormat {
+	if t.form.Format == recboleFormat {
 		if !isAtomic(names) {
 			return fmt.Errorf("%s: the header is not one of RecBole's, such as user_id:token; it has %s", where, listed(names))
 		}
 		names = t.atomicNames()
 	}
-	at, err := locate(where, what, names, t.columns, otherDelimiter(names, t.form.delimiter))
+	at, err := locate(where, what, names, t.columns, otherDelimiter(names, t.form.Delimiter))
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (t *delimitedTable) atomicNames() []string {
 
 // checkAtomic checks the types that a RecBole header says.
 func (t *delimitedTable) checkAtomic(where string) error {
-	if t.form.format != recboleFormat {
+	if t.form.Format != recboleFormat {
 		return nil
 	}
 	for i, c := range t.columns {
@@ -193,7 +193,7 @@ func otherEncoding(start string) string {
 // decoded is a field in UTF-8, where the encoding is not that. Every byte of
 // Latin-1 is the number of its character.
 func (t *delimitedTable) decoded(text string) string {
-	if t.form.encoding != latin1 {
+	if t.form.Encoding != latin1 {
 		return text
 	}
 	characters := make([]rune, len(text))
@@ -210,7 +210,7 @@ func (t *delimitedTable) next(fields []field) (err error) {
 	if len(t.record) != len(t.header) {
 		line, _ := t.records.position(0)
 		whose := "the header has"
-		if len(t.form.header) > 0 {
+		if len(t.form.Columns) > 0 {
 			whose = "columns names"
 		}
 		return &rowError{place: fmt.Sprintf("%s:%d", t.name, line), cause: fmt.Errorf("%d fields, and %s %d", len(t.record), whose, len(t.header))}

@@ -25,13 +25,13 @@ const (
 	recboleFormat = "recbole"
 )
 
-// A form says how files are written.
+// A form says how files are written. The kinds have its fields as parameters.
 type form struct {
-	format    string
-	delimiter string   // empty: that of the format
-	quotes    bool     // around fields
-	encoding  string   // of delimited text
-	header    []string // what the columns are called, where the files do not say so
+	Format    string   `stage:"format" default:"auto" enum:"auto,csv,tsv,jsonl,parquet,arrow,recbole" doc:"how the files are written; auto: told by what is in each"`
+	Delimiter string   `stage:"delimiter" optional:"true" doc:"what stands between fields of text, such as \";\" or \"::\"; a comma or, in tsv and recbole, a tab when left out"`
+	Quotes    bool     `stage:"quotes" default:"true" doc:"whether fields of text may be in quotation marks; false: those are characters like others, as they always are in recbole and beside a delimiter of several characters"`
+	Encoding  string   `stage:"encoding" default:"utf-8" enum:"utf-8,latin1" doc:"of delimited text"`
+	Columns   []string `stage:"columns" optional:"true" doc:"names of all columns, for delimited text without a header"`
 }
 
 const latin1 = "latin1"
@@ -39,21 +39,21 @@ const latin1 = "latin1"
 // problems are those of the parameters of a form.
 func (f form) problems() []stages.Problem {
 	var problems []stages.Problem
-	if f.delimiter != "" && (strings.ContainsAny(f.delimiter, "\"\r\n") || strings.ToValidUTF8(f.delimiter, "\uFFFD") != f.delimiter || strings.Contains(f.delimiter, "\uFFFD")) {
-		problems = append(problems, stages.Problem{Param: "delimiter", Message: fmt.Sprintf("must be one or more characters, and no quotation mark or line break, not %q", f.delimiter)})
+	if f.Delimiter != "" && (strings.ContainsAny(f.Delimiter, "\"\r\n") || strings.ToValidUTF8(f.Delimiter, "\uFFFD") != f.Delimiter || strings.Contains(f.Delimiter, "\uFFFD")) {
+		problems = append(problems, stages.Problem{Param: "delimiter", Message: fmt.Sprintf("must be one or more characters, and no quotation mark or line break, not %q", f.Delimiter)})
 	}
 	seen := map[string]bool{}
-	for _, name := range f.header {
+	for _, name := range f.Columns {
 		if name == "" || seen[name] {
 			problems = append(problems, stages.Problem{Param: "columns", Message: fmt.Sprintf("must be distinct names, and %q is none or comes twice", name)})
 		}
 		seen[name] = true
 	}
-	if f.format == recboleFormat && len(f.header) > 0 {
+	if f.Format == recboleFormat && len(f.Columns) > 0 {
 		problems = append(problems, stages.Problem{Param: "columns", Message: "is for files without a header, which RecBole's have"})
 	}
-	if param := f.unused(f.format); param != "" {
-		problems = append(problems, stages.Problem{Param: param, Message: "is for delimited text, and format is " + f.format})
+	if param := f.unused(f.Format); param != "" {
+		problems = append(problems, stages.Problem{Param: param, Message: "is for delimited text, and format is " + f.Format})
 	}
 	return problems
 }
@@ -64,13 +64,13 @@ func (f form) unused(format string) string {
 	switch {
 	case format != jsonlFormat && format != parquetFormat && format != arrowFormat:
 		return ""
-	case len(f.header) > 0:
+	case len(f.Columns) > 0:
 		return "columns"
-	case f.delimiter != "":
+	case f.Delimiter != "":
 		return "delimiter"
-	case !f.quotes:
+	case !f.Quotes:
 		return "quotes"
-	case f.encoding == latin1:
+	case f.Encoding == latin1:
 		return "encoding"
 	}
 	return ""
@@ -85,22 +85,22 @@ func (f form) of(ctx context.Context, file stages.File) (form, error) {
 	}
 	magic := formatByMagic(head)
 	switch {
-	case f.format != autoFormat && f.format != magic && (magic != "" || f.format == parquetFormat || f.format == arrowFormat):
-		return f, fmt.Errorf("%s: this is %s, and format is %q", file.Name, described(magic), f.format)
-	case f.format != autoFormat:
+	case f.Format != autoFormat && f.Format != magic && (magic != "" || f.Format == parquetFormat || f.Format == arrowFormat):
+		return f, fmt.Errorf("%s: this is %s, and format is %q", file.Name, described(magic), f.Format)
+	case f.Format != autoFormat:
 	case magic != "":
-		f.format = magic
-	case f.delimiter != "":
-		f.format = csvFormat
+		f.Format = magic
+	case f.Delimiter != "":
+		f.Format = csvFormat
 	default:
 		line, err := firstLine(ctx, file)
 		if err != nil {
 			return f, err
 		}
-		f.format = f.formatByLine(line)
+		f.Format = f.formatByLine(line)
 	}
-	if f.unused(f.format) == "columns" { // what else is unused does no harm, and may be for other files
-		return f, fmt.Errorf("%s: this is %s, and columns is for delimited text", file.Name, described(f.format))
+	if f.unused(f.Format) == "columns" { // what else is unused does no harm, and may be for other files
+		return f, fmt.Errorf("%s: this is %s, and columns is for delimited text", file.Name, described(f.Format))
 	}
 	return f.completed(), nil
 }
@@ -108,11 +108,11 @@ func (f form) of(ctx context.Context, file stages.File) (form, error) {
 // completed has the delimiter of its format.
 func (f form) completed() form {
 	switch {
-	case f.delimiter != "":
-	case f.format == tsvFormat || f.format == recboleFormat:
-		f.delimiter = "\t"
+	case f.Delimiter != "":
+	case f.Format == tsvFormat || f.Format == recboleFormat:
+		f.Delimiter = "\t"
 	default:
-		f.delimiter = ","
+		f.Delimiter = ","
 	}
 	return f
 }
@@ -178,7 +178,7 @@ func (f form) formatByLine(line string) string {
 	switch {
 	case strings.HasPrefix(line, "{"):
 		return jsonlFormat
-	case len(f.header) == 0 && isAtomic(strings.Split(line, "\t")):
+	case len(f.Columns) == 0 && isAtomic(strings.Split(line, "\t")):
 		return recboleFormat
 	case strings.Contains(line, "\t") && !strings.Contains(line, ","):
 		return tsvFormat
@@ -235,7 +235,7 @@ func (o *opener) open(file stages.File) (table, error) {
 	before, size := o.done, sizeOf(file)
 	o.done += size
 	progress := func(done, total int64) { o.env.Progress(before+done, o.total, "bytes") }
-	switch f.format {
+	switch f.Format {
 	case parquetFormat, arrowFormat:
 		return openColumnar(file, o.columns, func(row, rows int64) error {
 			progress(int64(float64(size)*float64(row)/float64(max(rows, 1))), size)

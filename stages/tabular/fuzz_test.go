@@ -27,7 +27,7 @@ func FuzzReader(f *testing.F) {
 	}
 	f.Add([]byte("aéb\n1é2\n"), "é")
 	f.Fuzz(func(t *testing.T, data []byte, delimiter string) {
-		form := form{format: csvFormat, delimiter: delimiter, quotes: true}
+		form := form{Format: csvFormat, Delimiter: delimiter, Quotes: true}
 		if utf8.RuneCountInString(delimiter) != 1 || len(form.problems()) > 0 || len(formatByMagic(data)) > 0 {
 			t.Skip()
 		}
@@ -99,7 +99,7 @@ func FuzzFormats(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		path := fuzzed(t, data)
 		columns := []column{{"user", "user", words}, {"item", "item", words}, {"timestamp", "timestamp", moment}, {"tags", "tags", list}}
-		form := form{format: autoFormat, quotes: len(data)%2 == 0}
+		form := form{Format: autoFormat, Quotes: len(data)%2 == 0}
 		r := openTables(context.Background(), stagetest.Env(t), stages.SourceFiles(path).Files(), form, 1<<40, columns...)
 		defer r.close()
 		rows := int64(0)
@@ -145,7 +145,7 @@ func FuzzLines(f *testing.F) {
 			t.Skip()
 		}
 		path := fuzzed(t, data)
-		if got, err := read(t, path, form{format: csvFormat, delimiter: "::", header: []string{"a", "b"}}); err == nil {
+		if got, err := read(t, path, form{Format: csvFormat, Delimiter: "::", Columns: []string{"a", "b"}}); err == nil {
 			var want [][]string
 			for line := range strings.SplitSeq(strings.TrimPrefix(string(data), "\xef\xbb\xbf"), "\n") {
 				fields := strings.Split(strings.TrimSuffix(line, "\r"), "::")
@@ -157,7 +157,7 @@ func FuzzLines(f *testing.F) {
 				t.Fatalf("split: got %q, want %q", got, want)
 			}
 		}
-		got, err := read(t, path, form{format: jsonlFormat})
+		got, err := read(t, path, form{Format: jsonlFormat})
 		if err != nil {
 			return
 		}

@@ -69,30 +69,22 @@ rating = "rating"
 
 // Interactions is the stage kind tabular.interactions.
 type Interactions struct {
-	Source     stages.Source `stage:"source" directory:"parts" doc:"files, or a directory of the parts of one table; text may be gzip-compressed"`
-	Format     string        `stage:"format" default:"auto" enum:"auto,csv,tsv,jsonl,parquet,arrow,recbole" doc:"how the files are written; auto: told by what is in each"`
-	Delimiter  string        `stage:"delimiter" optional:"true" doc:"what stands between fields of text, such as \";\" or \"::\"; a comma or, in tsv and recbole, a tab when left out"`
-	Quotes     bool          `stage:"quotes" default:"true" doc:"whether fields of text may be in quotation marks; false: those are characters like others, as they always are in recbole and beside a delimiter of several characters"`
-	Encoding   string        `stage:"encoding" default:"utf-8" enum:"utf-8,latin1" doc:"of delimited text"`
-	Columns    []string      `stage:"columns" optional:"true" doc:"names of all columns, for delimited text without a header"`
-	User       string        `stage:"user" default:"user" doc:"column of external user ids"`
-	Item       string        `stage:"item" default:"item" doc:"column of external item ids"`
-	Timestamp  string        `stage:"timestamp" default:"timestamp" doc:"column of times"`
-	Rating     string        `stage:"rating" optional:"true" doc:"column of ratings; all are 1 when absent"`
-	TimeFormat string        `stage:"time_format" default:"seconds" doc:"how times are written: seconds, milliseconds, microseconds or nanoseconds (since 1970), rfc3339, or a pattern such as YYYY-MM-DD hh:mm:ss"`
-	MaxBadRows int64         `stage:"max_bad_rows" default:"0" min:"0" unit:"rows" doc:"how many malformed rows may be left out, of all files together"`
+	Source stages.Source `stage:"source" directory:"parts" doc:"files, or a directory of the parts of one table; text may be gzip-compressed"`
+	form
+
+	User       string `stage:"user" default:"user" doc:"column of external user ids"`
+	Item       string `stage:"item" default:"item" doc:"column of external item ids"`
+	Timestamp  string `stage:"timestamp" default:"timestamp" doc:"column of times"`
+	Rating     string `stage:"rating" optional:"true" doc:"column of ratings; all are 1 when absent"`
+	TimeFormat string `stage:"time_format" default:"seconds" doc:"how times are written: seconds, milliseconds, microseconds or nanoseconds (since 1970), rfc3339, or a pattern such as YYYY-MM-DD hh:mm:ss"`
+	MaxBadRows int64  `stage:"max_bad_rows" default:"0" min:"0" unit:"rows" doc:"how many malformed rows may be left out, of all files together"`
 
 	Interactions stages.Out[tables.Interaction] `stage:"interactions" doc:"one row for each record, in the order of the source"`
 }
 
-// form is how the source is written.
-func (s *Interactions) form() form {
-	return form{format: s.Format, delimiter: s.Delimiter, quotes: s.Quotes, encoding: s.Encoding, header: s.Columns}
-}
-
 // Validate checks the form, the time format and that columns have names.
 func (s *Interactions) Validate() []stages.Problem {
-	problems := append(s.form().problems(), unnamed(s.columns()[:ratingColumn])...)
+	problems := append(s.form.problems(), unnamed(s.columns()[:ratingColumn])...)
 	if _, err := newClock(s.TimeFormat); err != nil {
 		problems = append(problems, stages.Problem{Param: "time_format", Message: err.Error()})
 	}
@@ -171,7 +163,7 @@ func newInteractionReader(ctx context.Context, env *stages.Env, s *Interactions)
 	if err != nil {
 		return nil, err
 	}
-	rows := openTables(ctx, env, s.Source.Files(), s.form(), s.MaxBadRows, s.columns()...)
+	rows := openTables(ctx, env, s.Source.Files(), s.form, s.MaxBadRows, s.columns()...)
 	return &interactionReader{reader: rows, clock: clock, users: names{}, items: names{}}, nil
 }
 

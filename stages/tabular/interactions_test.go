@@ -53,7 +53,7 @@ func report(env *stages.Env) map[string]float64 {
 
 // plain is the stage with the defaults of its parameters.
 func plain() Interactions {
-	return Interactions{Format: autoFormat, Quotes: true, Encoding: "utf-8", User: "user", Item: "item", Timestamp: "timestamp", TimeFormat: "seconds"}
+	return Interactions{form: form{Format: autoFormat, Quotes: true, Encoding: "utf-8"}, User: "user", Item: "item", Timestamp: "timestamp", TimeFormat: "seconds"}
 }
 
 // interactions runs the stage. File names in an error lose their directories.

@@ -58,12 +58,8 @@ texts_text         = "tag"
 
 // Items is the stage kind tabular.items.
 type Items struct {
-	Source    stages.Source `stage:"source" directory:"parts" doc:"files, or a directory of the parts of one table; text may be gzip-compressed"`
-	Format    string        `stage:"format" default:"auto" enum:"auto,csv,tsv,jsonl,parquet,arrow,recbole" doc:"how the files are written; auto: told by what is in each"`
-	Delimiter string        `stage:"delimiter" optional:"true" doc:"what stands between fields of text, such as \";\" or \"::\"; a comma or, in tsv and recbole, a tab when left out"`
-	Quotes    bool          `stage:"quotes" default:"true" doc:"whether fields of text may be in quotation marks; false: those are characters like others, as they always are in recbole and beside a delimiter of several characters"`
-	Encoding  string        `stage:"encoding" default:"utf-8" enum:"utf-8,latin1" doc:"of delimited text"`
-	Columns   []string      `stage:"columns" optional:"true" doc:"names of all columns, for delimited text without a header"`
+	Source stages.Source `stage:"source" directory:"parts" doc:"files, or a directory of the parts of one table; text may be gzip-compressed"`
+	form
 
 	Item                string  `stage:"item" default:"item" doc:"column of external item ids"`
 	Title               string  `stage:"title" optional:"true" doc:"column of titles"`
@@ -86,14 +82,9 @@ type Items struct {
 	Items stages.Out[tables.Item] `stage:"items" doc:"one row for each item, sorted by item"`
 }
 
-// form is how the source is written.
-func (s *Items) form() form {
-	return form{format: s.Format, delimiter: s.Delimiter, quotes: s.Quotes, encoding: s.Encoding, header: s.Columns}
-}
-
 // Validate checks the form, that columns have names, and the template.
 func (s *Items) Validate() []stages.Problem {
-	problems := append(s.form().problems(), unnamed(append(s.columns()[:titleColumn], s.textColumns()...))...)
+	problems := append(s.form.problems(), unnamed(append(s.columns()[:titleColumn], s.textColumns()...))...)
 	switch {
 	case s.ImageURLTemplate == "":
 	case s.ImageURL != "":
@@ -162,7 +153,7 @@ func (s *Items) columns() []column {
 // left out.
 func (s *Items) readItems(ctx context.Context, env *stages.Env, to *catalogue.Catalogue) (bad int64, err error) {
 	in := itemReader{
-		reader:    openTables(ctx, env, s.Source.Files(), s.form(), s.MaxBadRows, s.columns()...),
+		reader:    openTables(ctx, env, s.Source.Files(), s.form, s.MaxBadRows, s.columns()...),
 		separator: s.CategoriesSeparator, empty: s.EmptyValues,
 	}
 	defer in.close()

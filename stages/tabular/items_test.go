@@ -26,7 +26,7 @@ func movies() Items {
 
 // plainItems is the stage with the defaults of its parameters.
 func plainItems() Items {
-	return Items{Format: autoFormat, Quotes: true, Encoding: "utf-8", Item: "item", TextsItem: "item", TextsText: "text"}
+	return Items{form: form{Format: autoFormat, Quotes: true, Encoding: "utf-8"}, Item: "item", TextsItem: "item", TextsText: "text"}
 }
 
 // items runs the stage on a source, and texts unless it is empty.
@@ -78,7 +78,7 @@ func TestItems(t *testing.T) {
 
 func TestEveryColumnOfItems(t *testing.T) {
 	stage := Items{
-		Format: autoFormat, Quotes: true, Delimiter: ";", CategoriesSeparator: new(string), Item: "sku", Title: "name", Description: "text", Brand: "maker", Categories: "group", Price: "eur", ImageURL: "picture",
+		form: form{Format: autoFormat, Quotes: true, Delimiter: ";"}, CategoriesSeparator: new(string), Item: "sku", Title: "name", Description: "text", Brand: "maker", Categories: "group", Price: "eur", ImageURL: "picture",
 		TextsItem: "sku", TextsText: "query",
 	}
 	got, counts, err := items(t, stage,

@@ -18,8 +18,8 @@ func (s *Items) textColumns() []column {
 // how many bad rows were left out before, and what is returned how many are now.
 func (s *Items) readTexts(ctx context.Context, env *stages.Env, to *catalogue.Catalogue, bad int64) (int64, error) {
 	const item, text = 0, 1
-	form := s.form()
-	form.header = s.TextsColumns
+	form := s.form
+	form.Columns = s.TextsColumns
 	in := openTables(ctx, env, s.Texts.Files(), form, s.MaxBadRows, s.textColumns()...)
 	defer in.close()
 	in.bad.count = bad
