@@ -1,21 +1,17 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/disk"
 	"github.com/prismflow/prismflow/artifacts/remote/cloud"
-	"github.com/prismflow/prismflow/model/gotorch"
 	"github.com/prismflow/prismflow/pipelines"
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/engine"
@@ -119,23 +115,6 @@ func findPipeline(argument string, s *streams) (string, error) {
 	}
 	hint := stages.Suggest(strings.TrimSuffix(argument, ".toml"), shippedNames())
 	return "", usageError{fmt.Errorf("there is no file %s%s; these come with the program: %s", argument, hint, strings.Join(shippedNames(), ", "))}
-}
-
-// path is an argument as an absolute path.
-func (s *streams) path(argument string) string {
-	if filepath.IsAbs(argument) {
-		return filepath.Clean(argument)
-	}
-	return filepath.Join(s.dir, argument)
-}
-
-// relativeTo shortens paths below dir, as the user wrote or would write them.
-func relativeTo(dir, path string) string {
-	relative, err := filepath.Rel(dir, path)
-	if err != nil || !filepath.IsLocal(relative) {
-		return path
-	}
-	return relative
 }
 
 // A workspace is a pipeline and the cache that its results are in.
@@ -247,63 +226,6 @@ func (w *workspace) command(verb string, args ...string) string {
 	return strings.Join(words, " ")
 }
 
-// outDir is where a pipeline's files for people are.
-func outDir(pipeline *pipelines.Pipeline, o *pipelineOptions, s *streams) string {
-	if o.out != "" {
-		return filepath.Join(s.path(o.out), pipeline.Name)
-	}
-	return filepath.Join(pipeline.Dir, "out", pipeline.Name)
-}
-
-// openStore opens the cache that the flag, the environment, the pipeline, the
-// user's settings or nobody names.
-func openStore(flag, ofPipeline string, s *streams) (*disk.Store, error) {
-	dir, err := cacheDir(flag, ofPipeline, s)
-	if err != nil {
-		return nil, err
-	}
-	store, err := disk.Open(dir, disk.Options{Now: s.now})
-	if err != nil {
-		return nil, cacheError{fmt.Errorf("opening the cache %s (--cache DIR or $PRISMFLOW_CACHE move it): %w", dir, err)}
-	}
-	return store, nil
-}
-
-func cacheDir(flag, ofPipeline string, s *streams) (string, error) {
-	switch fromEnv := s.env("PRISMFLOW_CACHE"); {
-	case flag != "":
-		return s.path(flag), nil
-	case fromEnv != "":
-		return s.path(fromEnv), nil
-	case ofPipeline != "":
-		return ofPipeline, nil
-	}
-	settings, err := readSettings(s)
-	if err != nil || settings.Cache.Dir != "" {
-		return settings.Cache.Dir, err
-	}
-	return userCacheDir()
-}
-
-// userCacheDir is where what has no other place is cached.
-func userCacheDir() (string, error) {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", cacheError{fmt.Errorf("finding the user's cache directory (give --cache DIR or set PRISMFLOW_CACHE): %w", err)}
-	}
-	return filepath.Join(dir, "prismflow"), nil
-}
-
-// torchOptions say where libtorch is looked for. The compiled shim belongs to
-// this machine, so it is not in the cache, which may be shared.
-func torchOptions(dir string, s *streams) (gotorch.Options, error) {
-	cache, err := userCacheDir()
-	if err != nil {
-		return gotorch.Options{}, err
-	}
-	return gotorch.Options{Dir: dir, CacheDir: filepath.Join(cache, "torch"), Getenv: s.env}, nil
-}
-
 // recordedParams are a pipeline's parameters as a record has them: URLs without
 // what may be a credential.
 func recordedParams(pipeline *pipelines.Pipeline) map[string]any {
@@ -342,83 +264,4 @@ func identity(s *streams) (user, host string) {
 		host = "" // a record without a host is still a record
 	}
 	return user, host
-}
-
-// checkStages refuses names that the pipeline does not have.
-func (w *workspace) checkStages(names ...string) error {
-	var known []string
-	for _, spec := range w.pipeline.Stages {
-		known = append(known, spec.Name)
-	}
-	for _, name := range names {
-		if _, ok := w.stage(name); !ok {
-			return usageError{fmt.Errorf("%s has no stage %s%s", w.argument, name, stages.Suggest(name, known))}
-		}
-	}
-	return nil
-}
-
-func (w *workspace) stage(name string) (stages.Spec, bool) {
-	for _, spec := range w.pipeline.Stages {
-		if spec.Name == name {
-			return spec, true
-		}
-	}
-	return stages.Spec{}, false
-}
-
-// output reads "STAGE.OUTPUT" and refuses what the pipeline does not have.
-func (w *workspace) output(text string) (stages.Ref, stages.Port, error) {
-	ref, ok := stages.ParseRef(text)
-	if !ok {
-		return ref, stages.Port{}, usageError{fmt.Errorf("%q: an output is written STAGE.OUTPUT%s", text, w.outputsOf(text))}
-	}
-	if err := w.checkStages(ref.Stage); err != nil {
-		return ref, stages.Port{}, err
-	}
-	spec, _ := w.stage(ref.Stage)
-	var names []string
-	for _, port := range spec.Stage.Outputs() {
-		if port.Name == ref.Output {
-			return ref, port, nil
-		}
-		names = append(names, port.Name)
-	}
-	return ref, stages.Port{}, usageError{fmt.Errorf("stage %s has no output %s%s; it has %s", ref.Stage, ref.Output, stages.Suggest(ref.Output, names), strings.Join(names, ", "))}
-}
-
-// outputsOf helps somebody who named a stage and no output.
-func (w *workspace) outputsOf(stage string) string {
-	spec, ok := w.stage(stage)
-	if !ok {
-		return ""
-	}
-	var refs []string
-	for _, port := range spec.Stage.Outputs() {
-		refs = append(refs, stage+"."+port.Name)
-	}
-	return "; that stage has " + strings.Join(refs, ", ")
-}
-
-// A foundOutput is the newest result of an output, in its workspace.
-type foundOutput struct {
-	*workspace
-	artifacts.Output
-	ref  stages.Ref
-	path string // of its verified bytes
-}
-
-// openOutput opens the workspace of a pipeline for the output that is written
-// "STAGE.OUTPUT". The caller closes it.
-func openOutput(ctx context.Context, file, text string, o *pipelineOptions, s *streams) (found foundOutput, err error) {
-	if found.workspace, err = openWorkspace(file, o, s); err != nil {
-		return found, err
-	}
-	if found.ref, _, err = found.output(text); err == nil {
-		found.Output, found.path, err = found.engine.Output(ctx, found.ref)
-	}
-	if err != nil {
-		return found, errors.Join(err, found.close())
-	}
-	return found, nil
 }
