@@ -19,6 +19,9 @@ type address struct {
 	bucket string
 	path   string // below the bucket, without a slash at its beginning
 	params map[string]string
+
+	anonymous bool // without credentials
+	pathStyle bool // of S3: the bucket is in the path of requests, not in the server's name
 }
 
 // A provider is what its URLs may say.
@@ -27,7 +30,7 @@ type provider struct {
 	names  *regexp.Regexp // of buckets
 	shape  string         // the same in words
 	params []string
-	make   func(address, Options) (service, error)
+	make   func(address, Options) service
 }
 
 // providers are those that there are, by scheme.
@@ -78,7 +81,10 @@ func parse(text string) (address, error) {
 	if a.params, err = parseParams(u.RawQuery, p.params); err != nil {
 		return address{}, err
 	}
-	return a, nil
+	var styleErr error
+	a.anonymous, err = a.flag("anonymous")
+	a.pathStyle, styleErr = a.flag("use_path_style")
+	return a, errors.Join(styleErr, err)
 }
 
 // accountPattern is what an account may be called. It becomes a part of a server's
@@ -118,26 +124,24 @@ func parseParams(query string, known []string) (map[string]string, error) {
 // sent to, or is nothing where another one is named.
 func (a address) exposes() bool {
 	endpoint, given := a.params["endpoint"]
-	if a.scheme != "azblob" || !given {
-		return false
-	}
-	if anonymous, _, err := a.flag("anonymous"); err == nil && anonymous {
+	if a.scheme != "azblob" || !given || a.anonymous {
 		return false
 	}
 	u, err := url.Parse(endpoint)
 	return err != nil || u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback()
 }
 
-// flag is a parameter that is true or false.
-func (a address) flag(name string) (value, given bool, err error) {
+// flag is a parameter that is true or, as when it is not given, false.
+func (a address) flag(name string) (bool, error) {
 	text, given := a.params[name]
 	if !given {
-		return false, false, nil
+		return false, nil
 	}
-	if value, err = strconv.ParseBool(text); err != nil {
-		return false, true, fmt.Errorf("parameter %s is %.40q, want true or false", name, text)
+	value, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, fmt.Errorf("parameter %s is %.40q, want true or false", name, text)
 	}
-	return value, true, nil
+	return value, nil
 }
 
 // prefix is the path as that of a folder: empty, or with a slash at its end.

@@ -21,17 +21,11 @@ import (
 
 // azureService is Azure Blob Storage, or an emulator of it.
 type azureService struct {
-	address   address
-	opts      Options
-	anonymous bool
+	address address
+	opts    Options
 }
 
-func newAzure(a address, opts Options) (service, error) {
-	s := &azureService{address: a, opts: opts}
-	var err error
-	s.anonymous, _, err = a.flag("anonymous")
-	return s, err
-}
+func newAzure(a address, opts Options) service { return &azureService{a, opts} }
 
 func (s *azureService) connection() string {
 	return s.opts.env("AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGEBLOB_CONNECTIONSTRING")
@@ -96,7 +90,7 @@ func (s *azureService) client() (*container.Client, error) {
 		Transport: &http.Client{Transport: transport},
 		Retry:     policy.RetryOptions{MaxRetries: -1}, // who asked decides
 	}}
-	if connection := s.connection(); connection != "" && !s.anonymous && s.address.params["endpoint"] == "" {
+	if connection := s.connection(); connection != "" && !s.address.anonymous && s.address.params["endpoint"] == "" {
 		client, err := container.NewClientFromConnectionString(connection, s.address.bucket, options)
 		return client, asCredentials(err)
 	}
@@ -105,7 +99,7 @@ func (s *azureService) client() (*container.Client, error) {
 		return nil, err
 	}
 	switch {
-	case s.anonymous:
+	case s.address.anonymous:
 		return container.NewClientWithNoCredential(at, options)
 	case s.key() != "" && s.account() != "":
 		key, err := azblob.NewSharedKeyCredential(s.account(), s.key())

@@ -95,22 +95,15 @@ func Open(url string, opts Options) (remote.Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the remote's URL: %w", err)
 	}
-	d, err := newDriver(a, opts)
-	if err != nil {
-		return nil, fmt.Errorf("the remote's URL: %w", err)
-	}
+	d := newDriver(a, opts)
 	if d.prefix, err = a.prefix(); err != nil {
 		return nil, fmt.Errorf("the remote's URL: %w", err)
 	}
 	return d, nil
 }
 
-func newDriver(a address, opts Options) (*driver, error) {
-	s, err := providers()[a.scheme].make(a, opts)
-	if err != nil {
-		return nil, err
-	}
-	return &driver{address: a, service: s}, nil
+func newDriver(a address, opts Options) *driver {
+	return &driver{address: a, service: providers()[a.scheme].make(a, opts)}
 }
 
 // String implements remote.Driver.

@@ -19,17 +19,11 @@ import (
 
 // gcsService is Google Cloud Storage, or an emulator of it.
 type gcsService struct {
-	address   address
-	opts      Options
-	anonymous bool
+	address address
+	opts    Options
 }
 
-func newGCS(a address, opts Options) (service, error) {
-	s := &gcsService{address: a, opts: opts}
-	var err error
-	s.anonymous, _, err = a.flag("anonymous")
-	return s, err
-}
+func newGCS(a address, opts Options) service { return &gcsService{a, opts} }
 
 func (s *gcsService) secrets() []string { return nil } // the SDK reads them from files
 
@@ -54,7 +48,7 @@ func (s *gcsService) dial(ctx context.Context) (*blob.Bucket, error) {
 		options = append(options, option.WithEndpoint(strings.TrimSuffix(endpoint, "/")+"/storage/v1/"))
 	}
 	var authorised http.RoundTripper = transport
-	if s.anonymous || endpoint != "" {
+	if s.address.anonymous || endpoint != "" {
 		options = append(options, option.WithoutAuthentication())
 	} else {
 		// The context is that of all refreshing to come.

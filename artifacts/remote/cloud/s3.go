@@ -21,19 +21,11 @@ import (
 
 // s3Service is Amazon S3, or a server that speaks its protocol.
 type s3Service struct {
-	address   address
-	opts      Options
-	pathStyle bool
-	anonymous bool
+	address address
+	opts    Options
 }
 
-func newS3(a address, opts Options) (service, error) {
-	s := &s3Service{address: a, opts: opts}
-	var err, err2 error
-	s.pathStyle, _, err = a.flag("use_path_style")
-	s.anonymous, _, err2 = a.flag("anonymous")
-	return s, errors.Join(err, err2)
-}
+func newS3(a address, opts Options) service { return &s3Service{a, opts} }
 
 func (s *s3Service) secrets() []string {
 	return []string{s.opts.env("AWS_SECRET_ACCESS_KEY"), s.opts.env("AWS_SESSION_TOKEN")}
@@ -58,13 +50,13 @@ func (s *s3Service) dial(ctx context.Context) (*blob.Bucket, error) {
 	if loaded.Region == "" {
 		loaded.Region = "us-east-1" // what other servers take if they are not told
 	}
-	if !s.anonymous {
+	if !s.address.anonymous {
 		if _, err := loaded.Credentials.Retrieve(ctx); err != nil {
 			return nil, fmt.Errorf("%w: %w", errNoCredentials, err)
 		}
 	}
 	client := s3.NewFromConfig(loaded, func(o *s3.Options) {
-		o.UsePathStyle = s.pathStyle
+		o.UsePathStyle = s.address.pathStyle
 		o.Retryer = aws.NopRetryer{} // who asked decides
 		if endpoint := s.endpoint(); endpoint != "" {
 			o.BaseEndpoint = &endpoint
@@ -99,7 +91,7 @@ func (s *s3Service) configuration() []func(*config.LoadOptions) error {
 	}
 	id, secret := s.opts.env("AWS_ACCESS_KEY_ID"), s.opts.env("AWS_SECRET_ACCESS_KEY")
 	switch {
-	case s.anonymous:
+	case s.address.anonymous:
 		options = append(options, config.WithCredentialsProvider(aws.AnonymousCredentials{}))
 	case id != "" && secret != "" && s.address.params["profile"] == "":
 		provider := credentials.NewStaticCredentialsProvider(id, secret, s.opts.env("AWS_SESSION_TOKEN"))

@@ -53,11 +53,7 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	case a.exposes(): // it stands in a pipeline file, which may be of a stranger
 		return refusal(request, http.StatusForbidden, errors.New("its endpoint would be shown your credentials: name it by AZURE_STORAGE_SERVICE_ENDPOINT instead, or set anonymous=true")), nil
 	}
-	d, err := t.driver(a, request.URL.RawQuery)
-	if err != nil {
-		return refusal(request, http.StatusBadRequest, err), nil
-	}
-	response, err := serve(request, d, a.path)
+	response, err := serve(request, t.driver(a, request.URL.RawQuery), a.path)
 	switch {
 	case errors.Is(err, artifacts.ErrNotFound):
 		return refusal(request, http.StatusNotFound, nil), nil
@@ -71,18 +67,16 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 
 // driver is the one of the address's bucket, the same each time, since it has
 // connections and credentials.
-func (t *Transport) driver(a address, query string) (*driver, error) {
+func (t *Transport) driver(a address, query string) *driver {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	name := a.scheme + "://" + a.bucket + "?" + query
 	if d := t.buckets[name]; d != nil {
-		return d, nil
+		return d
 	}
-	d, err := newDriver(a, t.opts)
-	if err == nil {
-		t.buckets[name] = d
-	}
-	return d, err
+	d := newDriver(a, t.opts)
+	t.buckets[name] = d
+	return d
 }
 
 func serve(request *http.Request, d *driver, name string) (*http.Response, error) {
