@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/prismflow/prismflow/stages/stagetest"
 	"github.com/prismflow/prismflow/stages/tables"
 )
 
@@ -22,7 +23,7 @@ func packed(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return write(t, name+".gz", zip(t, string(text)))
+	return write(t, name+".gz", stagetest.Gzip(text))
 }
 
 func TestReviewsOf2023(t *testing.T) {

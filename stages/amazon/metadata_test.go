@@ -33,7 +33,7 @@ func readMetadata(t testing.TB, stage Metadata, paths ...string) ([]tables.Item,
 	if err := stage.Run(context.Background(), env); err != nil {
 		return nil, nil, err
 	}
-	return result(), counts(env), nil
+	return result(), stagetest.Counts(env), nil
 }
 
 func metadata(t *testing.T, stage Metadata, text ...string) ([]tables.Item, map[string]float64) {
@@ -165,7 +165,7 @@ func TestBadMetadata(t *testing.T) {
 			t.Errorf("%s: with max_bad_rows: %v and %v", c.line, report, err)
 		}
 	}
-	whole := zip(t, strings.Repeat(meta2014+"\n", 1000))
+	whole := stagetest.Gzip(strings.Repeat(meta2014+"\n", 1000))
 	if _, _, err := readMetadata(t, Metadata{MaxBadRows: 9}, write(t, "m.gz", whole[:len(whole)/2])); !errors.Is(err, lines.ErrDamaged) {
 		t.Errorf("truncated: error %v", err)
 	}
@@ -267,7 +267,7 @@ func BenchmarkMetadata(b *testing.B) {
 		line := strings.Replace(meta2014, "5555991584", fmt.Sprintf("B%09d", i*7919%20_000), 1)
 		text.WriteString(strings.Replace(line, "'B1', ", strings.Repeat("'B000002LRT', ", 60), 1) + "\n")
 	}
-	path := write(b, "meta.json.gz", zip(b, text.String()))
+	path := write(b, "meta.json.gz", stagetest.Gzip(text.String()))
 	b.SetBytes(int64(text.Len()))
 	for b.Loop() {
 		stage := Metadata{Source: stages.SourceFiles(path), Thumbnails: "original"}

@@ -1,11 +1,8 @@
 package amazon
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,28 +32,6 @@ func write(t testing.TB, name string, content []byte) string {
 	return path
 }
 
-func zip(t testing.TB, text string) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	if _, err := io.WriteString(w, text); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-// counts are what a stage reported.
-func counts(env *stages.Env) map[string]float64 {
-	m := map[string]float64{}
-	for _, c := range env.Report() {
-		m[c.Name] = c.Value
-	}
-	return m
-}
-
 func readReviews(t testing.TB, stage Reviews, paths ...string) ([]tables.Interaction, map[string]float64, error) {
 	t.Helper()
 	env := stagetest.Env(t)
@@ -65,12 +40,12 @@ func readReviews(t testing.TB, stage Reviews, paths ...string) ([]tables.Interac
 	if err := stage.Run(context.Background(), env); err != nil {
 		return nil, nil, err
 	}
-	return result(), counts(env), nil
+	return result(), stagetest.Counts(env), nil
 }
 
 func TestReviewsOfAllFormats(t *testing.T) {
 	text := review2014 + "\n\n" + review2018 + "\n"
-	plain, packed := write(t, "plain.gz", []byte(text)), write(t, "packed.json", zip(t, reviewDict))
+	plain, packed := write(t, "plain.gz", []byte(text)), write(t, "packed.json", stagetest.Gzip(reviewDict))
 	got, report, err := readReviews(t, Reviews{}, plain, packed)
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +134,7 @@ func TestNoReviews(t *testing.T) {
 }
 
 func TestTruncatedReviewsAreNoBadRow(t *testing.T) {
-	whole := zip(t, strings.Repeat(review2014+"\n", 5000))
+	whole := stagetest.Gzip(strings.Repeat(review2014+"\n", 5000))
 	for _, n := range []int{len(whole) / 4, len(whole) / 2, len(whole) - 1} {
 		_, _, err := readReviews(t, Reviews{MaxBadRows: 1000}, write(t, "reviews.json.gz", whole[:n]))
 		if !errors.Is(err, lines.ErrDamaged) {

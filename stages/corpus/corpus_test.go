@@ -47,11 +47,7 @@ func runOn(t testing.TB, c Corpus) (outcome, error) {
 	if err := c.Run(context.Background(), env); err != nil {
 		return outcome{}, err
 	}
-	out := outcome{sequences(), items(), users(), map[string]float64{}}
-	for _, count := range env.Report() {
-		out.Report[count.Name] = count.Value
-	}
-	return out, nil
+	return outcome{sequences(), items(), users(), stagetest.Counts(env)}, nil
 }
 
 func mustRun(t testing.TB, c Corpus, rows []tables.Interaction) outcome {

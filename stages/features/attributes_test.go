@@ -2,7 +2,6 @@ package features
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,11 +34,7 @@ func describe(t *testing.T, stage Attributes, items []string, paths ...string) (
 	if err := stage.Run(context.Background(), env); err != nil {
 		return nil, nil, err
 	}
-	report := map[string]float64{}
-	for _, c := range env.Report() {
-		report[c.Name] = c.Value
-	}
-	return result(), report, nil
+	return result(), stagetest.Counts(env), nil
 }
 
 func attributeFile(t *testing.T, text []byte) string {
@@ -54,14 +49,6 @@ func attributeFile(t *testing.T, text []byte) string {
 const someAttributes = `{"b": [30, 7], "a": [7, 7, 200], "stranger": [1], "c": []}`
 
 func TestAttributesAreComponents(t *testing.T) {
-	var compressed bytes.Buffer
-	w := gzip.NewWriter(&compressed)
-	if _, err := w.Write([]byte(someAttributes)); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
 	half := math.Sqrt(0.5)
 	rare, common := 1+math.Log(3.0/2), 1.0 // 1 + ln((1+2)/(1+d))
 	length := math.Hypot(rare, common)
@@ -71,7 +58,7 @@ func TestAttributesAreComponents(t *testing.T) {
 		a, b    []float64 // of the attributes 7, 30 and 200
 	}{
 		{"multi_hot", []byte(someAttributes), []float64{half, 0, half}, []float64{half, half, 0}},
-		{"multi_hot", compressed.Bytes(), []float64{half, 0, half}, []float64{half, half, 0}},
+		{"multi_hot", stagetest.Gzip(someAttributes), []float64{half, 0, half}, []float64{half, half, 0}},
 		{"tf_idf", []byte(someAttributes), []float64{common / length, 0, rare / length}, []float64{common / length, rare / length, 0}},
 	} {
 		rows, report, err := describe(t, Attributes{Weights: tt.weights}, []string{"a", "b", "c", "d"}, attributeFile(t, tt.text))

@@ -33,11 +33,7 @@ func imports(t testing.TB, stage Import) ([]tables.Features, map[string]float64,
 	if err := stage.Run(context.Background(), env); err != nil {
 		return nil, nil, err
 	}
-	report := map[string]float64{}
-	for _, c := range env.Report() {
-		report[c.Name] = c.Value
-	}
-	return result(), report, nil
+	return result(), stagetest.Counts(env), nil
 }
 
 func source(t testing.TB, name string, data []byte) stages.Source {

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"archive/zip"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"os"
@@ -67,19 +66,6 @@ func tarOf(t *testing.T, files ...file) []byte {
 	return b.Bytes()
 }
 
-func gzipOf(t *testing.T, data []byte) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	if _, err := w.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 // run fetches a file with this content and returns what came out.
 func run(t *testing.T, content []byte, stage Fetch) (string, error) {
 	t.Helper()
@@ -103,7 +89,7 @@ func run(t *testing.T, content []byte, stage Fetch) (string, error) {
 }
 
 func TestAFileAsItIs(t *testing.T) {
-	for _, content := range []string{"", "\xef\xbb\xbfsome text\r\n", string(gzipOf(t, []byte("x"))), strings.Repeat("x", 1<<20)} {
+	for _, content := range []string{"", "\xef\xbb\xbfsome text\r\n", string(stagetest.Gzip("x")), strings.Repeat("x", 1<<20)} {
 		got, err := run(t, []byte(content), Fetch{})
 		if err != nil || got != content {
 			t.Errorf("%.20q: got %.20q, error %v", content, got, err)
@@ -113,7 +99,7 @@ func TestAFileAsItIs(t *testing.T) {
 
 func TestAMemberOfAnArchive(t *testing.T) {
 	files := []file{{"set/", ""}, {"set/README", "read me"}, {"set/ratings.csv", "\xef\xbb\xbfuser,item\r\n"}, {"set/old_ratings.csv", "old"}, {"set/more/tags.csv", ""}}
-	for name, archive := range map[string][]byte{"zip": zipOf(t, files...), "tar": tarOf(t, files[1:]...), "tar.gz": gzipOf(t, tarOf(t, files[1:]...))} {
+	for name, archive := range map[string][]byte{"zip": zipOf(t, files...), "tar": tarOf(t, files[1:]...), "tar.gz": stagetest.Gzip(tarOf(t, files[1:]...))} {
 		for member, want := range map[string]string{
 			"ratings.csv": files[2].content, "set/ratings.csv": files[2].content, "/set/ratings.csv": files[2].content,
 			"more/tags.csv": "",
@@ -147,7 +133,7 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 	flipped := zipOf(t, one...)
 	flipped[bytes.Index(flipped, []byte("a/x"))+3+10] ^= 0x40
-	squeezed := gzipOf(t, tarOf(t, one...))
+	squeezed := stagetest.Gzip(tarOf(t, one...))
 	for _, c := range []struct {
 		name    string
 		content []byte
@@ -165,7 +151,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"a link in a tar", tarOf(t, link...), Fetch{Member: "x"}, "is not a regular file"},
 		{"an encrypted member", encrypted, Fetch{Member: "x"}, "is encrypted"},
 		{"a zip bomb", zipOf(t, file{"x", strings.Repeat("\x00", 1<<20)}), Fetch{Member: "x", MaxBytes: 1000}, "more than 1000 bytes"},
-		{"a tar.gz bomb", gzipOf(t, tarOf(t, file{"x", strings.Repeat("\x00", 1<<20)})), Fetch{Member: "x", MaxBytes: 1000}, "more than 1000 bytes"},
+		{"a tar.gz bomb", stagetest.Gzip(tarOf(t, file{"x", strings.Repeat("\x00", 1<<20)})), Fetch{Member: "x", MaxBytes: 1000}, "more than 1000 bytes"},
 		{"no archive", []byte(text), Fetch{Member: "x"}, "it is no zip or tar archive"},
 		{"nothing", nil, Fetch{Member: "x"}, "it is empty, and no archive"},
 		{"an empty zip", zipOf(t), Fetch{Member: "x"}, "it has no files"},

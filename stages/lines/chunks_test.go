@@ -92,7 +92,7 @@ func TestManyFiles(t *testing.T) {
 		}
 		data := []byte(text.String())
 		if i%2 == 0 {
-			data = zipped(t, text.String())
+			data = zipped(text.String())
 		}
 		files = append(files, file(t, name, data))
 	}
@@ -111,7 +111,7 @@ func TestManyFiles(t *testing.T) {
 // files were begun.
 func TestErrorsOfChunksStandBehindTheirLines(t *testing.T) {
 	good := file(t, "good", []byte("one\ntwo\n"))
-	whole := zipped(t, strings.Repeat("line\n", 100))
+	whole := zipped(strings.Repeat("line\n", 100))
 	for name, c := range map[string]struct {
 		file    stages.File
 		options Options

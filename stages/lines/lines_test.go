@@ -2,7 +2,6 @@ package lines
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/prismflow/prismflow/stages"
+	"github.com/prismflow/prismflow/stages/stagetest"
 )
 
 func file(t testing.TB, name string, data []byte) stages.File {
@@ -27,19 +27,11 @@ func file(t testing.TB, name string, data []byte) stages.File {
 	return stages.File{Name: name, Path: path}
 }
 
-func zipped(t testing.TB, members ...string) []byte {
-	t.Helper()
-	var b bytes.Buffer
+func zipped(members ...string) (file []byte) {
 	for _, m := range members {
-		w := gzip.NewWriter(&b)
-		if _, err := w.Write([]byte(m)); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Close(); err != nil {
-			t.Fatal(err)
-		}
+		file = append(file, stagetest.Gzip(m)...)
 	}
-	return b.Bytes()
+	return file
 }
 
 // read returns the lines as "file:line:row text".
@@ -57,9 +49,9 @@ func TestRead(t *testing.T) {
 	got, err := read(Options{},
 		file(t, "a", []byte("one\ntwo\r\n\nfour")),
 		file(t, "empty", nil),
-		file(t, "b.gz", zipped(t, "fi", "ve\nsix\n")), // a line across two members
+		file(t, "b.gz", zipped("fi", "ve\nsix\n")), // a line across two members
 		file(t, "c", []byte("\xef\xbb\xbfseven\n")),
-		file(t, "d", zipped(t, "\xef\xbb\xbfeight")), // gzip without saying so
+		file(t, "d", zipped("\xef\xbb\xbfeight")), // gzip without saying so
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +90,7 @@ func TestTruncatedGzipIsAnErrorWhereverItEnds(t *testing.T) {
 	for i := range 40_000 {
 		fmt.Fprintf(&text, "line %d %x\n", i, i*2654435761)
 	}
-	whole := zipped(t, text.String())
+	whole := zipped(text.String())
 	for _, n := range []int{2, 5, 9, 11, 100, len(whole) / 3, len(whole) / 2, len(whole) - 9, len(whole) - 8, len(whole) - 4, len(whole) - 1} {
 		got, err := read(Options{}, file(t, "f.gz", whole[:n]))
 		if !errors.Is(err, ErrDamaged) {
@@ -116,7 +108,7 @@ func TestTruncatedGzipIsAnErrorWhereverItEnds(t *testing.T) {
 }
 
 func TestFlippedBitIsAnError(t *testing.T) {
-	whole := zipped(t, strings.Repeat("some text and more of it\n", 1000))
+	whole := zipped(strings.Repeat("some text and more of it\n", 1000))
 	for at := 12; at < len(whole); at += 7 {
 		broken := bytes.Clone(whole)
 		broken[at] ^= 0x10
@@ -135,7 +127,7 @@ func TestLongLine(t *testing.T) {
 	if _, err := read(Options{MaxBytes: 100}, f); err != nil {
 		t.Error(err)
 	}
-	bomb := file(t, "bomb.gz", zipped(t, strings.Repeat("\x00", 8*blockBytes)))
+	bomb := file(t, "bomb.gz", zipped(strings.Repeat("\x00", 8*blockBytes)))
 	if _, err := read(Options{MaxBytes: 2 * blockBytes}, bomb); !errors.Is(err, ErrTooLong) {
 		t.Errorf("a line of 8 MiB: error %v", err)
 	}
@@ -180,7 +172,7 @@ func TestCloseBeforeTheEnd(t *testing.T) {
 
 func TestProgressEndsAtTheTotal(t *testing.T) {
 	var done, total int64
-	f, g := file(t, "f.gz", zipped(t, "x\ny\n")), file(t, "g", []byte("z\n"))
+	f, g := file(t, "f.gz", zipped("x\ny\n")), file(t, "g", []byte("z\n"))
 	if _, err := read(Options{OnProgress: func(d, n int64) { done, total = d, n }}, f, g); err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +193,7 @@ func TestReadsWhatSplitWould(t *testing.T) {
 		}
 		data := []byte(text)
 		if rapid.Bool().Draw(rt, "gzip") {
-			data = zipped(t, text)
+			data = zipped(text)
 		}
 		got, err := read(Options{}, file(t, "f", data))
 		if err != nil {

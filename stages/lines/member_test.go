@@ -43,7 +43,7 @@ func TestMemberOfAnArchive(t *testing.T) {
 	packed := archive(t, "set/other.json\n{}\n", "set/agreement.pdf\n%PDF", "set/review.json\n\xef\xbb\xbfone\ntwo", "set/tip.json\n"+strings.Repeat("x", 3*blockBytes))
 	got, err := read(Options{Member: "review.json"},
 		file(t, "set.tar", packed),
-		file(t, "set.tgz", zipped(t, string(packed))),
+		file(t, "set.tgz", zipped(string(packed))),
 		file(t, "other.json", []byte("three")), // no archive, whatever its name
 	)
 	if err != nil {
@@ -85,7 +85,7 @@ func TestArchivesThatAreRefused(t *testing.T) {
 // damaged all the same.
 func TestDamagedArchive(t *testing.T) {
 	packed := archive(t, "review.json\none\n", "tip.json\n"+strings.Repeat("x", 100_000))
-	squeezed := zipped(t, string(packed))
+	squeezed := zipped(string(packed))
 	for name, data := range map[string][]byte{
 		"cut within the next member":  packed[:50_000],
 		"cut within a header":         packed[:1400],

@@ -37,7 +37,7 @@ func TestTexts(t *testing.T) {
 	files := []stages.File{
 		file(t, "a", []byte("\xef\xbb\xbfone\r\ntwo")),
 		file(t, "empty", nil),
-		file(t, "b.gz", zipped(t, "fi", "ve\n")),
+		file(t, "b.gz", zipped("fi", "ve\n")),
 		file(t, "long", []byte(long)),
 		file(t, "c", []byte("six")),
 	}
@@ -59,7 +59,7 @@ func TestTexts(t *testing.T) {
 }
 
 func TestTextsThatAreDamaged(t *testing.T) {
-	whole := zipped(t, strings.Repeat("some text", 1000))
+	whole := zipped(strings.Repeat("some text", 1000))
 	cut := file(t, "cut.gz", whole[:len(whole)-9])
 	for _, limit := range []int64{0, 1} { // also where what is damaged is passed over
 		if got, err := readTexts(limit, cut, file(t, "b", []byte("b"))); !errors.Is(err, ErrDamaged) {

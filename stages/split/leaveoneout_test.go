@@ -27,11 +27,7 @@ func run(t testing.TB, stage stages.Runner, out *stages.Out[tables.Split]) (outc
 	if err := stage.Run(context.Background(), env); err != nil {
 		return outcome{}, err
 	}
-	o := outcome{rows: result(), report: map[string]float64{}}
-	for _, c := range env.Report() {
-		o.report[c.Name] = c.Value
-	}
-	return o, nil
+	return outcome{rows: result(), report: stagetest.Counts(env)}, nil
 }
 
 func leaveOneOut(t testing.TB, minLength int64, sequences []tables.Sequence) (outcome, error) {

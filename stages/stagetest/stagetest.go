@@ -8,6 +8,8 @@
 package stagetest
 
 import (
+	"bytes"
+	"compress/gzip"
 	"path/filepath"
 	"testing"
 
@@ -63,4 +65,22 @@ func Result[Row any](t testing.TB, out *stages.Out[Row]) func() []Row {
 		}
 		return rows
 	}
+}
+
+// Counts are what a stage reported to env, by name.
+func Counts(env *stages.Env) map[string]float64 {
+	counts := map[string]float64{}
+	for _, c := range env.Report() {
+		counts[c.Name] = c.Value
+	}
+	return counts
+}
+
+// Gzip is the content of a file as a gzip member.
+func Gzip[Content string | []byte](content Content) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write([]byte(content)) // a Buffer takes all
+	_ = w.Close()
+	return b.Bytes()
 }

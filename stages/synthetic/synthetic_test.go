@@ -126,11 +126,7 @@ func generate(t *testing.T, seed int64) generated {
 	if n := len(planted()); n != 50 {
 		t.Errorf("%d planted users, want 50", n)
 	}
-	counts := map[string]float64{}
-	for _, c := range env.Report() {
-		counts[c.Name] = c.Value
-	}
-	return generated{read(t, dir, "reviews"), read(t, dir, "metadata"), read(t, dir, "pictures"), filepath.Join(dir, "pictures"), counts}
+	return generated{read(t, dir, "reviews"), read(t, dir, "metadata"), read(t, dir, "pictures"), filepath.Join(dir, "pictures"), stagetest.Counts(env)}
 }
 
 func read(t *testing.T, dir, name string) []byte {

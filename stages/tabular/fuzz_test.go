@@ -21,7 +21,7 @@ import (
 // is what encoding/csv says, and what it refuses has a place.
 func FuzzReader(f *testing.F) {
 	for _, text := range []string{
-		"a,b\n1,2\n", "\xef\xbb\xbfb,x,a\r\n1,\"2\n\",3\r\n", "a,b\n1\n", "a,b\n\"1", "a,b,a\n", "", "a,b\n\xff,2\n", "a,b\n\n\n1,2", "\x1f\x8b\x08", zipped(f, "a,b\n1,2\n"),
+		"a,b\n1,2\n", "\xef\xbb\xbfb,x,a\r\n1,\"2\n\",3\r\n", "a,b\n1\n", "a,b\n\"1", "a,b,a\n", "", "a,b\n\xff,2\n", "a,b\n\n\n1,2", "\x1f\x8b\x08", string(stagetest.Gzip("a,b\n1,2\n")),
 	} {
 		f.Add([]byte(text), ",")
 	}

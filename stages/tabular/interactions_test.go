@@ -2,7 +2,6 @@ package tabular
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/csv"
 	"fmt"
@@ -30,27 +29,6 @@ func write(t testing.TB, name, text string) string {
 	return path
 }
 
-func zipped(t testing.TB, text string) string {
-	t.Helper()
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	if _, err := w.Write([]byte(text)); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
-}
-
-func report(env *stages.Env) map[string]float64 {
-	counts := map[string]float64{}
-	for _, c := range env.Report() {
-		counts[c.Name] = c.Value
-	}
-	return counts
-}
-
 // plain is the stage with the defaults of its parameters.
 func plain() Interactions {
 	return Interactions{form: form{Format: autoFormat, Quotes: true, Encoding: "utf-8"}, User: "user", Item: "item", Timestamp: "timestamp", TimeFormat: "seconds"}
@@ -65,7 +43,7 @@ func interactions(t testing.TB, stage Interactions, paths ...string) ([]tables.I
 	if err := stage.Run(context.Background(), env); err != nil {
 		return nil, nil, err
 	}
-	return result(), report(env), nil
+	return result(), stagetest.Counts(env), nil
 }
 
 // message is an error without the directories of the files that it names.
@@ -91,7 +69,7 @@ func TestInteractions(t *testing.T) {
 	stage := plain()
 	stage.User, stage.Item, stage.Rating = "userId", "movieId", "rating"
 	for name, file := range map[string]string{
-		"plain": text, "crlf": strings.ReplaceAll(text, "\n", "\r\n"), "mark": "\xef\xbb\xbf" + text, "gzip": zipped(t, "\xef\xbb\xbf"+text),
+		"plain": text, "crlf": strings.ReplaceAll(text, "\n", "\r\n"), "mark": "\xef\xbb\xbf" + text, "gzip": string(stagetest.Gzip("\xef\xbb\xbf" + text)),
 	} {
 		second := write(t, "second.csv", "timestamp,rating,movieId,userId\n5.0,3,7,1\n") // other columns
 		got, counts, err := interactions(t, stage, write(t, "first.csv", file), second)
@@ -199,7 +177,7 @@ func TestDamagedGzipIsAlwaysAnError(t *testing.T) {
 	for i := range 5000 {
 		fmt.Fprintf(&text, "%d,%d,%d\n", i*7919%5000, i, i)
 	}
-	whole := zipped(t, text.String())
+	whole := string(stagetest.Gzip(text.String()))
 	stage := plain()
 	stage.MaxBadRows = 1 << 40
 	_, _, err := interactions(t, stage, write(t, "f.csv.gz", whole[:len(whole)-9]))
@@ -215,7 +193,7 @@ func TestRecordsAreBounded(t *testing.T) {
 		"one line":   "user,item,timestamp\na,b,1\n" + strings.Repeat("c,", 9<<20),
 		"header":     strings.Repeat("user,", 4<<20),
 	} {
-		_, _, err := interactions(t, plain(), write(t, "f.csv.gz", zipped(t, text)))
+		_, _, err := interactions(t, plain(), write(t, "f.csv.gz", string(stagetest.Gzip(text))))
 		if err == nil || !strings.Contains(err.Error(), "a record of more than 16777216 bytes: is a quotation mark left open?") {
 			t.Errorf("%s: error %.200v", name, err)
 		}
@@ -262,7 +240,7 @@ func TestTablesComeBack(t *testing.T) {
 			w.Flush()
 			text := b.String()
 			if compressed {
-				text = zipped(t, text)
+				text = string(stagetest.Gzip(text))
 			}
 			path := filepath.Join(dir, strconv.Itoa(f))
 			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

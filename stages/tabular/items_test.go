@@ -41,7 +41,7 @@ func items(t testing.TB, stage Items, source, texts string) ([]tables.Item, map[
 	if err := stage.Run(context.Background(), env); err != nil {
 		return nil, nil, err
 	}
-	return result(), report(env), nil
+	return result(), stagetest.Counts(env), nil
 }
 
 func dollars(x float64) *float64 { return &x }
@@ -209,7 +209,7 @@ func TestMovieLens(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, n := range map[string]float64{"items": 9742, "rows": 9742, "duplicate_rows": 0, "text_rows": 3683, "items_without_categories": 34, "items_without_description": 9742 - 1572} {
-		if got := report(env)[name]; got != n {
+		if got := stagetest.Counts(env)[name]; got != n {
 			t.Errorf("%s is %v, want %v", name, got, n)
 		}
 	}

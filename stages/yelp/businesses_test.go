@@ -27,7 +27,7 @@ func readBusinesses(t testing.TB, stage Businesses, path string) ([]tables.Item,
 			items[i].Categories = nil // whether a table gives nil or an empty list is its business
 		}
 	}
-	return items, counts(env), nil
+	return items, stagetest.Counts(env), nil
 }
 
 const bakery = `{"business_id":"b2","name":"St Honore  Pastries ","address":"935 Race St","city":"Philadelphia","state":"PA","postal_code":"19107","latitude":39.9555052,"longitude":-75.1555641,"stars":4.0,"review_count":80,"is_open":1,"attributes":{"RestaurantsDelivery":"False","OutdoorSeating":"None","BusinessAcceptsCreditCards":"True","BusinessParking":"{'garage': False, 'street': True, 'validated': False, 'lot': True, 'valet': False}","BikeParking":"True","RestaurantsPriceRange2":"1","RestaurantsTakeOut":"True","WiFi":"u'free'","Alcohol":"u'none'","Caters":"True","Ambience":"{u'divey': None, u'trendy': True, u'casual': True}"},"categories":"Restaurants, Beer, Wine & Spirits, Coffee & Tea","hours":{"Monday":"7:0-20:0"}}`
@@ -43,7 +43,7 @@ func TestBusinesses(t *testing.T) {
 		},
 	}
 	packed := archive(t, entry{name: businessFile, content: text}, entry{name: reviewFile, content: laterReview})
-	for name, data := range map[string][]byte{"business.json": []byte(text), "yelp_dataset.tar": packed, "yelp_dataset.tar.gz": zip(t, packed)} {
+	for name, data := range map[string][]byte{"business.json": []byte(text), "yelp_dataset.tar": packed, "yelp_dataset.tar.gz": stagetest.Gzip(packed)} {
 		got, report, err := readBusinesses(t, Businesses{Attributes: true}, write(t, name, data))
 		if err != nil {
 			t.Fatal(err)

@@ -3,12 +3,9 @@ package yelp
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/prismflow/prismflow/stages"
 )
 
 func write(t testing.TB, name string, content []byte) string {
@@ -43,26 +40,4 @@ func archive(t testing.TB, entries ...entry) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
-}
-
-func zip(t testing.TB, data []byte) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	if _, err := w.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-// counts are what a stage reported.
-func counts(env *stages.Env) map[string]float64 {
-	m := map[string]float64{}
-	for _, c := range env.Report() {
-		m[c.Name] = c.Value
-	}
-	return m
 }

@@ -80,9 +80,9 @@ func readPhotos(t testing.TB, stage Photos, source string, photos ...stages.File
 	stage.PerBusiness, stage.MaxBytes = max(stage.PerBusiness, 1), max(stage.MaxBytes, 2000)
 	result := stagetest.Result(t, &stage.Images)
 	if err := stage.Run(context.Background(), env); err != nil {
-		return nil, counts(env), err
+		return nil, stagetest.Counts(env), err
 	}
-	return result(), counts(env), nil
+	return result(), stagetest.Counts(env), nil
 }
 
 func sourceOf(files ...stages.File) stages.Source {
@@ -138,7 +138,7 @@ func TestPhotosFromEverywhere(t *testing.T) {
 	}{
 		{"folder", json, folderOf(t, files(t))},
 		{"tar", whole, []stages.File{{Path: whole}}},
-		{"tgz", json, []stages.File{{Path: write(t, "photos", zip(t, packed))}}}, // told by its content
+		{"tgz", json, []stages.File{{Path: write(t, "photos", stagetest.Gzip(packed))}}}, // told by its content
 	} {
 		rows, report, err := readPhotos(t, Photos{PerBusiness: 2}, c.source, c.photos...)
 		if err != nil {
@@ -215,7 +215,7 @@ func TestHostileArchive(t *testing.T) {
 func TestBadArchives(t *testing.T) {
 	json := write(t, "photos.json", []byte(listed))
 	whole := archive(t, files(t)...)
-	packed := zip(t, whole)
+	packed := stagetest.Gzip(whole)
 	for name, data := range map[string][]byte{
 		"cut in a picture": whole[:700], "cut gzip": packed[:len(packed)-9], "no archive": bytes.Repeat([]byte("x"), 2000),
 		"a header of more than there is": claims(t, 1<<40),

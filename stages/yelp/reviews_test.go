@@ -30,7 +30,7 @@ func readReviews(t testing.TB, stage Reviews, paths ...string) ([]tables.Interac
 	if err := stage.Run(context.Background(), env); err != nil {
 		return nil, nil, err
 	}
-	return result(), counts(env), nil
+	return result(), stagetest.Counts(env), nil
 }
 
 func TestReviews(t *testing.T) {
@@ -42,7 +42,7 @@ func TestReviews(t *testing.T) {
 		{User: "u1", Item: "b1", Rating: 5, Timestamp: 1325604498, Row: 1},
 		{User: "u2", Item: "b2", Rating: 1, Timestamp: 1325604498, Row: 3},
 	}
-	for name, data := range map[string][]byte{"review.json": []byte(text), "review.json.gz": zip(t, []byte(text)), "yelp_dataset.tar": packed, "yelp_dataset.tgz": zip(t, packed)} {
+	for name, data := range map[string][]byte{"review.json": []byte(text), "review.json.gz": stagetest.Gzip(text), "yelp_dataset.tar": packed, "yelp_dataset.tgz": stagetest.Gzip(packed)} {
 		got, report, err := readReviews(t, Reviews{}, write(t, name, data))
 		if err != nil {
 			t.Fatal(err)
@@ -93,7 +93,7 @@ func TestPlacesInAnArchive(t *testing.T) {
 	if !errors.Is(err, lines.ErrNoMember) {
 		t.Errorf("another archive: error %v", err)
 	}
-	whole := zip(t, archive(t, entry{name: reviewFile, content: strings.Repeat(laterReview+"\n", 1000)}))
+	whole := stagetest.Gzip(archive(t, entry{name: reviewFile, content: strings.Repeat(laterReview+"\n", 1000)}))
 	_, _, err = readReviews(t, Reviews{MaxBadRows: 9}, write(t, "cut.tar", whole[:len(whole)-20]))
 	if !errors.Is(err, lines.ErrDamaged) {
 		t.Errorf("a truncated archive: error %v", err)
