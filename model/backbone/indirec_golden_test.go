@@ -2,8 +2,6 @@ package backbone
 
 import (
 	"fmt"
-	"math"
-	"os"
 	"strings"
 	"testing"
 
@@ -11,7 +9,7 @@ import (
 	"github.com/prismflow/prismflow/model/gotorch/nn"
 	"github.com/prismflow/prismflow/model/gotorch/optim"
 	"github.com/prismflow/prismflow/model/gotorch/torchtest"
-	"github.com/prismflow/prismflow/model/safetensors"
+	"github.com/prismflow/prismflow/model/safetensors/goldentest"
 )
 
 // indirecFile holds what the published InDiRec computes on a tiny input.
@@ -27,8 +25,8 @@ const (
 
 // publishedStep is a training step of the published InDiRec in evaluation mode.
 type publishedStep struct {
+	goldentest.File
 	t                   *testing.T
-	file                *safetensors.File
 	model               *indirec
 	sequences, partners *Batch
 	targets             *gotorch.Tensor
@@ -45,26 +43,18 @@ func publishedConfig() Config {
 
 func newPublishedStep(t *testing.T, s *gotorch.Session) *publishedStep {
 	t.Helper()
-	data, err := os.ReadFile(indirecFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := safetensors.Parse(data)
-	if err != nil {
-		t.Fatal(err)
-	}
 	model, err := New(s, InDiRecName, publishedConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &publishedStep{t: t, file: file, model: model.(*indirec)}
+	p := &publishedStep{File: goldentest.Open(t, indirecFile), t: t, model: model.(*indirec)}
 	s.NoGrad(func() {
 		for _, param := range model.Parameters() {
-			param.Tensor.CopyFrom(s.FromFloat32(p.floats("param."+publishedName(param.Name)), param.Tensor.Shape()...))
+			param.Tensor.CopyFrom(s.FromFloat32(p.Floats("param."+publishedName(param.Name)), param.Tensor.Shape()...))
 		}
 	})
 	p.sequences, p.partners = p.batch(s, "input.sequence"), p.batch(s, "input.same_intent_sequence")
-	p.targets = s.FromInt64(p.ints("input.target"))
+	p.targets = s.FromInt64(p.Ints("input.target"))
 	return p
 }
 
@@ -84,27 +74,9 @@ func publishedName(name string) string {
 	).Replace(name)
 }
 
-func (p *publishedStep) floats(name string) []float32 {
-	p.t.Helper()
-	values, err := p.file.Float32(name)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return values
-}
-
-func (p *publishedStep) ints(name string) []int64 {
-	p.t.Helper()
-	values, err := p.file.Int64(name)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return values
-}
-
 func (p *publishedStep) batch(s *gotorch.Session, name string) *Batch {
 	p.t.Helper()
-	items := p.ints(name)
+	items := p.Ints(name)
 	sequences, lengths := make([][]int32, publishedUsers), make([]int, publishedUsers)
 	for i := range sequences {
 		for _, item := range items[i*publishedLength : (i+1)*publishedLength] {
@@ -126,14 +98,14 @@ func (p *publishedStep) noise(s *gotorch.Session, step, next int) Noise {
 	return func(shape ...int64) *gotorch.Tensor {
 		name := fmt.Sprintf("step%d.noise.%02d", step, next)
 		next++
-		return s.FromFloat32(p.floats(name), shape...)
+		return s.FromFloat32(p.Floats(name), shape...)
 	}
 }
 
 func (p *publishedStep) corruption(s *gotorch.Session, step int) corruption {
 	return corruption{
-		steps: s.FromInt64(p.ints("input.timestep")),
-		keep:  s.FromFloat32(p.floats("input.guidance_keep"), publishedUsers, 1).Gt(0),
+		steps: s.FromInt64(p.Ints("input.timestep")),
+		keep:  s.FromFloat32(p.Floats("input.guidance_keep"), publishedUsers, 1).Gt(0),
 		noise: p.noise(s, step, 0)(publishedUsers, publishedHidden),
 	}
 }
@@ -205,8 +177,8 @@ func TestInDiRecReproducesPublishedGradients(t *testing.T) {
 			if strings.HasSuffix(param.Name, "key.bias") { // zero in theory; what stands there is rounding
 				continue
 			}
-			want := p.floats("clipped_grad." + publishedName(param.Name))
-			p.within("gradient of "+param.Name, param.Tensor.Grad().Float32s(), want, 1e-4*greatest(want), 0)
+			want := p.Floats("clipped_grad." + publishedName(param.Name))
+			p.Near("gradient of "+param.Name, param.Tensor.Grad().Float32s(), want, 1e-4*goldentest.Largest(want), 0)
 		}
 	})
 }
@@ -236,7 +208,7 @@ func TestInDiRecReproducesThreePublishedSteps(t *testing.T) {
 		}
 		for _, param := range p.model.Parameters() {
 			if !strings.HasSuffix(param.Name, "key.bias") {
-				p.within(param.Name+" after three steps", param.Tensor.Float32s(), p.floats("after3."+publishedName(param.Name)), 1e-5, 0)
+				p.Near(param.Name+" after three steps", param.Tensor.Float32s(), p.Floats("after3."+publishedName(param.Name)), 1e-5, 0)
 			}
 		}
 	})
@@ -251,7 +223,7 @@ func TestSchedulesArePublished(t *testing.T) {
 			for _, steps := range []int{20, 200} {
 				prefix := fmt.Sprintf("schedule.%s.%d.", named.name, steps)
 				betas := named.betas(steps)
-				p.within(prefix+"betas", narrow(betas), p.floats(prefix+"betas"), 3e-7, 2e-5)
+				p.Near(prefix+"betas", narrow(betas), p.Floats(prefix+"betas"), 3e-7, 2e-5)
 				if named.name == "sqrt" { // the file has no more of it
 					continue
 				}
@@ -260,7 +232,7 @@ func TestSchedulesArePublished(t *testing.T) {
 					"sqrt_alphas_cumprod": c.signal, "sqrt_one_minus_alphas_cumprod": c.noise,
 					"posterior_mean_coef1": c.guess, "posterior_mean_coef2": c.stay, "posterior_variance": squares(c.spread),
 				} {
-					p.within(prefix+name, narrow(got), p.floats(prefix+name), 1e-6, 5e-4)
+					p.Near(prefix+name, narrow(got), p.Floats(prefix+name), 1e-6, 5e-4)
 				}
 			}
 		}
@@ -286,32 +258,5 @@ func squares(values []float64) []float64 {
 // near compares with what the file has under a name.
 func (p *publishedStep) near(what string, got *gotorch.Tensor, name string) {
 	p.t.Helper()
-	p.within(what, got.Float32s(), p.floats(name), 1e-5, 1e-5)
-}
-
-// within reports the worst element beyond absolute + relative·|want|.
-func (p *publishedStep) within(what string, got, want []float32, absolute, relative float64) {
-	p.t.Helper()
-	if len(got) != len(want) {
-		p.t.Errorf("%s: %d values, want %d", what, len(got), len(want))
-		return
-	}
-	worst, at := 0.0, -1
-	for i := range want {
-		excess := math.Abs(float64(got[i])-float64(want[i])) - absolute - relative*math.Abs(float64(want[i]))
-		if !(excess <= worst) {
-			worst, at = excess, i
-		}
-	}
-	if at >= 0 {
-		p.t.Errorf("%s: element %d is %v, want %v", what, at, got[at], want[at])
-	}
-}
-
-func greatest(values []float32) float64 {
-	most := 0.0
-	for _, v := range values {
-		most = max(most, math.Abs(float64(v)))
-	}
-	return most
+	p.Near(what, got.Float32s(), p.Floats(name), 1e-5, 1e-5)
 }

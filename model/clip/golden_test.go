@@ -63,11 +63,11 @@ func TestGoldenPixels(t *testing.T) {
 			p.Size, p.CropSize = Size{Shortest: 224}, Size{Height: 224, Width: 224}
 		}
 		rgb, width, height := decodePNG(t, filepath.Join("testdata", "images", file))
-		got := make([]float32, len(float32s(t, want, name)))
+		got := make([]float32, len(want.Floats(name)))
 		if err := p.Pixels(got, rgb, width, height); err != nil {
 			t.Fatal(err)
 		}
-		if worst := worstLevel(p, got, float32s(t, want, name)); worst > 0.01 {
+		if worst := worstLevel(p, got, want.Floats(name)); worst > 0.01 {
 			t.Errorf("%s: %g levels from PIL's", name, worst)
 		}
 	}
@@ -117,7 +117,7 @@ func TestGoldenFeatures(t *testing.T) {
 	order := strings.Split(want.Metadata()["image_order"], ",")
 	var pixels []float32
 	for _, name := range order {
-		pixels = append(pixels, float32s(t, want, "pixels32."+name)...)
+		pixels = append(pixels, want.Floats("pixels32."+name)...)
 	}
 	tokenizer := mustTokenizer(t, goldenFiles(t))
 	var ids [][]int64
@@ -127,8 +127,8 @@ func TestGoldenFeatures(t *testing.T) {
 	torchtest.Run(t, func(s *gotorch.Session) {
 		m := mustLoad(t, s, goldenFiles(t), FP32)
 		images, texts := mustEmbed(t, s, m, pixels, ids)
-		closeTo(t, "images", images, float32s(t, want, "image.features"), 1e-4)
-		closeTo(t, "texts", texts, float32s(t, want, "text.features"), 1e-4)
+		closeTo(t, "images", images, want.Floats("image.features"), 1e-4)
+		closeTo(t, "texts", texts, want.Floats("text.features"), 1e-4)
 	})
 }
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/prismflow/prismflow/model/gotorch/torchtest"
-	"github.com/prismflow/prismflow/model/safetensors"
+	"github.com/prismflow/prismflow/model/safetensors/goldentest"
 )
 
 func TestMain(m *testing.M) { os.Exit(torchtest.Main(m)) }
@@ -29,24 +29,7 @@ func filesOf(t testing.TB, dir string) Files {
 }
 
 // expected are the numbers of the published implementation.
-func expected(t testing.TB) *safetensors.File {
+func expected(t testing.TB) goldentest.File {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("testdata", "expected.safetensors"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := safetensors.Parse(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
-func float32s(t testing.TB, file *safetensors.File, name string) []float32 {
-	t.Helper()
-	values, err := file.Float32(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return values
+	return goldentest.Open(t, filepath.Join("testdata", "expected.safetensors"))
 }

@@ -49,7 +49,7 @@ func TestHalfPrecision(t *testing.T) {
 	want := expected(t)
 	var pixels []float32
 	for _, name := range strings.Split(want.Metadata()["image_order"], ",") {
-		pixels = append(pixels, float32s(t, want, "pixels32."+name)...)
+		pixels = append(pixels, want.Floats("pixels32."+name)...)
 	}
 	tokenizer := mustTokenizer(t, goldenFiles(t))
 	var ids [][]int64
@@ -66,8 +66,8 @@ func TestHalfPrecision(t *testing.T) {
 			}
 			torchtest.Run(t, func(s *gotorch.Session) {
 				images, texts := mustEmbed(t, s, mustLoad(t, s, goldenFiles(t), test.precision), pixels, ids)
-				closeTo(t, "images", images, float32s(t, want, "image.features"), test.tolerance)
-				closeTo(t, "texts", texts, float32s(t, want, "text.features"), test.tolerance)
+				closeTo(t, "images", images, want.Floats("image.features"), test.tolerance)
+				closeTo(t, "texts", texts, want.Floats("text.features"), test.tolerance)
 			})
 		})
 	}

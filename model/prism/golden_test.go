@@ -2,8 +2,6 @@ package prism
 
 import (
 	"fmt"
-	"math"
-	"os"
 	"testing"
 
 	"github.com/prismflow/prismflow/model/backbone"
@@ -11,15 +9,15 @@ import (
 	"github.com/prismflow/prismflow/model/gotorch/nn"
 	"github.com/prismflow/prismflow/model/gotorch/optim"
 	"github.com/prismflow/prismflow/model/gotorch/torchtest"
-	"github.com/prismflow/prismflow/model/safetensors"
+	"github.com/prismflow/prismflow/model/safetensors/goldentest"
 )
 
 // golden is a model that begins with the parameters of a golden file, and the
 // file's batch.
 type golden struct {
 	goldenCase
+	goldentest.File
 	t     *testing.T
-	data  *safetensors.File
 	model *Model
 	batch *backbone.Batch
 }
@@ -35,15 +33,7 @@ func eachGolden(t *testing.T, test func(s *gotorch.Session, g *golden)) {
 
 func openGolden(t *testing.T, s *gotorch.Session, c goldenCase) *golden {
 	t.Helper()
-	bytes, err := os.ReadFile(c.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := safetensors.Parse(bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &golden{goldenCase: c, t: t, data: data}
+	g := &golden{goldenCase: c, File: goldentest.Open(t, c.file), t: t}
 	g.load(s)
 	g.lay(s)
 	return g
@@ -59,7 +49,7 @@ func (g *golden) load(s *gotorch.Session) {
 	}
 	var params []Tensor
 	for _, p := range m.Parameters() {
-		params = append(params, Tensor{p.Name, p.Tensor.Shape(), g.floats("param." + g.reference(p.Name))})
+		params = append(params, Tensor{p.Name, p.Tensor.Shape(), g.Floats("param." + g.reference(p.Name))})
 	}
 	if err := m.ImportParameters(params); err != nil {
 		g.t.Fatal(err)
@@ -70,7 +60,7 @@ func (g *golden) load(s *gotorch.Session) {
 // lay makes the batch.
 func (g *golden) lay(s *gotorch.Session) {
 	g.t.Helper()
-	items := g.ints("input.item_ids")
+	items := g.Ints("input.item_ids")
 	sequences := make([][]int32, goldenUsers)
 	lengths := make([]int, goldenUsers)
 	for i := range sequences {
@@ -88,31 +78,13 @@ func (g *golden) lay(s *gotorch.Session) {
 	g.batch = batch
 }
 
-func (g *golden) floats(name string) []float32 {
-	g.t.Helper()
-	values, err := g.data.Float32(name)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return values
-}
-
-func (g *golden) ints(name string) []int64 {
-	g.t.Helper()
-	values, err := g.data.Int64(name)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return values
-}
-
 // noise replays the noise of one step.
 func (g *golden) noise(s *gotorch.Session, step int) backbone.Noise {
 	next := 0
 	return func(shape ...int64) *gotorch.Tensor {
 		name := fmt.Sprintf("step%d.noise.%02d", step, next)
 		next++
-		return s.FromFloat32(g.floats(name), shape...)
+		return s.FromFloat32(g.Floats(name), shape...)
 	}
 }
 
@@ -127,8 +99,8 @@ type goldenStep struct {
 
 func (g *golden) forward(s *gotorch.Session, step int) goldenStep {
 	out := g.model.Forward(g.batch, Pass{Mode: nn.Eval, Losses: true, Noise: g.noise(s, step)})
-	positive := s.FromInt64(g.ints("input.positive_ids"))
-	negative := s.FromInt64(g.ints("input.negative_ids"))
+	positive := s.FromInt64(g.Ints("input.positive_ids"))
+	negative := s.FromInt64(g.Ints("input.negative_ids"))
 	states := out.Hidden.Reshape(goldenUsers*goldenLength, -1)
 	score := func(items *gotorch.Tensor) *gotorch.Tensor {
 		return g.model.backbone.Score(states, items.Unsqueeze(1)).Squeeze(1)
@@ -149,15 +121,15 @@ func TestReferenceReproducesPublishedForward(t *testing.T) {
 	eachGolden(t, func(s *gotorch.Session, g *golden) {
 		step := g.forward(s, 0)
 		for i, part := range step.hidden.Chunk(len(g.states), -1) {
-			g.near(g.states[i], part.Contiguous().Float32s(), g.floats(g.states[i]), 1e-5, 1e-5)
+			g.Near(g.states[i], part.Contiguous().Float32s(), g.Floats(g.states[i]), 1e-5, 1e-5)
 		}
-		g.near("interaction_loss", step.interaction.Float32s(), g.floats("out.interaction_loss"), 1e-5, 1e-5)
-		g.near("recommendation_loss", step.recommendation.Float32s(), g.floats("out.recommendation_loss"), 1e-5, 1e-5)
+		g.Near("interaction_loss", step.interaction.Float32s(), g.Floats("out.interaction_loss"), 1e-5, 1e-5)
+		g.Near("recommendation_loss", step.recommendation.Float32s(), g.Floats("out.recommendation_loss"), 1e-5, 1e-5)
 		if step.regularization != nil {
-			g.near("pvn_loss", step.regularization.Float32s(), g.floats("out.pvn_loss"), 1e-5, 1e-5)
+			g.Near("pvn_loss", step.regularization.Float32s(), g.Floats("out.pvn_loss"), 1e-5, 1e-5)
 		}
-		g.near("full_scores", g.fullScores(s, step.hidden).Float32s(), g.floats("out.full_scores"), 1e-5, 1e-5)
-		g.near("total loss", step.total.Float32s(), g.floats("step0.loss"), 1e-5, 1e-5)
+		g.Near("full_scores", g.fullScores(s, step.hidden).Float32s(), g.Floats("out.full_scores"), 1e-5, 1e-5)
+		g.Near("total loss", step.total.Float32s(), g.Floats("step0.loss"), 1e-5, 1e-5)
 	})
 }
 
@@ -175,12 +147,12 @@ func TestReferenceReproducesPublishedGradients(t *testing.T) {
 	eachGolden(t, func(s *gotorch.Session, g *golden) {
 		g.forward(s, 0).total.Backward()
 		for _, p := range g.model.Parameters() {
-			got, want := p.Tensor.Grad().Float32s(), g.floats("grad."+g.reference(p.Name))
+			got, want := p.Tensor.Grad().Float32s(), g.Floats("grad."+g.reference(p.Name))
 			if g.isFlat(p.Name) {
-				g.near("gradient of "+p.Name, got, make([]float32, len(got)), 1e-7, 0)
+				g.Near("gradient of "+p.Name, got, make([]float32, len(got)), 1e-7, 0)
 				continue
 			}
-			g.near("gradient of "+p.Name, got, want, 1e-8+1e-4*largest(want), 0)
+			g.Near("gradient of "+p.Name, got, want, 1e-8+1e-4*goldentest.Largest(want), 0)
 		}
 	})
 }
@@ -194,42 +166,15 @@ func TestReferenceReproducesThreePublishedSteps(t *testing.T) {
 		for i := range 3 {
 			name := fmt.Sprintf("step%d.loss", i)
 			step := g.forward(s, i)
-			g.near(name, step.total.Float32s(), g.floats(name), 1e-5, 1e-5)
+			g.Near(name, step.total.Float32s(), g.Floats(name), 1e-5, 1e-5)
 			adam.ZeroGrad()
 			step.total.Backward()
 			adam.Step()
 		}
 		for _, p := range g.model.Parameters() {
 			if !g.isFlat(p.Name) {
-				g.near(p.Name+" after three steps", p.Tensor.Float32s(), g.floats("after3."+g.reference(p.Name)), 1e-5, 0)
+				g.Near(p.Name+" after three steps", p.Tensor.Float32s(), g.Floats("after3."+g.reference(p.Name)), 1e-5, 0)
 			}
 		}
 	})
-}
-
-// near reports the worst element beyond absolute + relative·|want|.
-func (g *golden) near(what string, got, want []float32, absolute, relative float64) {
-	g.t.Helper()
-	if len(got) != len(want) {
-		g.t.Errorf("%s: %d values, want %d", what, len(got), len(want))
-		return
-	}
-	worst, at := 0.0, -1
-	for i := range want {
-		excess := math.Abs(float64(got[i])-float64(want[i])) - absolute - relative*math.Abs(float64(want[i]))
-		if !(excess <= worst) {
-			worst, at = excess, i
-		}
-	}
-	if at >= 0 {
-		g.t.Errorf("%s: element %d is %v, want %v", what, at, got[at], want[at])
-	}
-}
-
-func largest(values []float32) float64 {
-	most := 0.0
-	for _, v := range values {
-		most = max(most, math.Abs(float64(v)))
-	}
-	return most
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prismflow/prismflow/model/backbone"
 	"github.com/prismflow/prismflow/model/gotorch"
+	"github.com/prismflow/prismflow/model/safetensors/goldentest"
 )
 
 // TestGradientsEqualFiniteDifferences compares the gradient of the interaction
@@ -46,7 +47,7 @@ func compareGradients(t *testing.T, s *gotorch.Session, m *Model) {
 	random := rand.New(rand.NewPCG(11, 12))
 	for _, p := range m.Parameters() {
 		gradient := p.Tensor.Grad().Float32s()
-		tolerance := 2e-4*largest(gradient) + 1e-5
+		tolerance := 2e-4*goldentest.Largest(gradient) + 1e-5
 		for _, i := range sample(random, gradient) {
 			value := &slow.params[p.Name].values[i]
 			if want := centralDifference(loss, value); !(math.Abs(float64(gradient[i])-want) <= tolerance) {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/prismflow/prismflow/model/clip"
 	"github.com/prismflow/prismflow/model/gotorch/torchtest"
-	"github.com/prismflow/prismflow/model/safetensors"
+	"github.com/prismflow/prismflow/model/safetensors/goldentest"
 	"github.com/prismflow/prismflow/stages/picture"
 	"github.com/prismflow/prismflow/stages/tables"
 )
@@ -22,22 +22,9 @@ import (
 const golden = "../../model/clip/testdata"
 
 // goldenValues are what the published implementation makes of the tiny model.
-func goldenValues(t testing.TB) *safetensors.File {
+func goldenValues(t testing.TB) goldentest.File {
 	t.Helper()
-	file, err := safetensors.Parse([]byte(read(t, filepath.Join(golden, "expected.safetensors"))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
-func float32s(t testing.TB, file *safetensors.File, name string) []float32 {
-	t.Helper()
-	values, err := file.Float32(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return values
+	return goldentest.Open(t, filepath.Join(golden, "expected.safetensors"))
 }
 
 // goldenWorld has the pictures and texts of the published values: the picture
@@ -64,7 +51,7 @@ func TestGoldenFeatures(t *testing.T) {
 	want := goldenValues(t)
 	pictures := strings.Split(want.Metadata()["image_order"], ",")
 	r := goldenWorld(t, pictures).mustRun(t)
-	images, texts := float32s(t, want, "image.features_normalized"), float32s(t, want, "text.features_normalized")
+	images, texts := want.Floats("image.features_normalized"), want.Floats("text.features_normalized")
 	for i, row := range r.rows {
 		if row.ImagePresent != (i < len(pictures)) {
 			t.Errorf("item %d: picture %v", i, row.ImagePresent)
@@ -94,7 +81,7 @@ func compare(t *testing.T, what string, want, got []float32) {
 
 // JPEG, whose decoders differ, against the pixels that PIL makes of it.
 func TestGoldenJPEG(t *testing.T) {
-	want := float32s(t, goldenValues(t), "pixels224.large.jpg")
+	want := goldenValues(t).Floats("pixels224.large.jpg")
 	p := pipelineOf(t, newWorld(t, 0))
 	p.model.preprocess.Size, p.model.preprocess.CropSize = clip.Size{Shortest: 224}, clip.Size{Height: 224, Width: 224}
 	for _, choice := range []string{picture.Native, picture.Go} {
