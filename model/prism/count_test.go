@@ -225,22 +225,7 @@ func TestCountRefuses(t *testing.T) {
 // encoding of all users, which is timed apart. They take turns and the fastest
 // turn counts, so that the ratio means something on a busy machine too.
 func BenchmarkEvaluate(b *testing.B) {
-	const users, items = 22363, 12101
-	s, err := torchtest.Open(b).NewSession(gotorch.SessionOptions{Device: "auto", Threads: 2, Seed: torchtest.Seed})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
-	if err := s.Run(func() {
-		c := Default()
-		c.Items = items
-		m, err := New(s, c, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		cases := randomCases(users, items)
-		options := ranking.DefaultOptions(items)
-		options.Workers = 1
+	onBeauty(b, func(m *Model, cases []ranking.Case, options ranking.Options) {
 		ways := []struct {
 			unit string
 			run  func()
@@ -263,6 +248,28 @@ func BenchmarkEvaluate(b *testing.B) {
 			b.ReportMetric(way.best.Seconds(), way.unit)
 		}
 		b.ReportMetric(ways[1].best.Seconds()/ways[0].best.Seconds(), "scored/counted")
+	})
+}
+
+// onBeauty measures a model that has as many items as Beauty, with as many users.
+func onBeauty(b *testing.B, measure func(m *Model, cases []ranking.Case, options ranking.Options)) {
+	b.Helper()
+	const users, items = 22363, 12101
+	s, err := torchtest.Open(b).NewSession(gotorch.SessionOptions{Device: "auto", Threads: 2, Seed: torchtest.Seed})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Run(func() {
+		c := Default()
+		c.Items = items
+		m, err := New(s, c, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		options := ranking.DefaultOptions(items)
+		options.Workers = 1
+		measure(m, randomCases(users, items), options)
 	}); err != nil {
 		b.Fatal(err)
 	}

@@ -105,26 +105,11 @@ func TestListRefuses(t *testing.T) {
 // BenchmarkList lists 20 items for all of Beauty's users, beside ranking one
 // answer of each.
 func BenchmarkList(b *testing.B) {
-	const users, items = 22363, 12101
-	s, err := torchtest.Open(b).NewSession(gotorch.SessionOptions{Device: "auto", Threads: 2, Seed: torchtest.Seed})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
-	if err := s.Run(func() {
-		c := Default()
-		c.Items = items
-		m, err := New(s, c, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		cases := randomCases(users, items)
-		queries := make([]ranking.Query, users)
+	onBeauty(b, func(m *Model, cases []ranking.Case, options ranking.Options) {
+		queries := make([]ranking.Query, len(cases))
 		for i := range cases {
 			queries[i] = cases[i].Query
 		}
-		options := ranking.DefaultOptions(items)
-		options.Workers = 1
 		var ranked, listed time.Duration
 		for b.Loop() {
 			begun := time.Now()
@@ -138,7 +123,5 @@ func BenchmarkList(b *testing.B) {
 		}
 		b.ReportMetric(ranked.Seconds()/float64(b.N), "s/ranked")
 		b.ReportMetric(listed.Seconds()/float64(b.N), "s/listed")
-	}); err != nil {
-		b.Fatal(err)
-	}
+	})
 }
