@@ -429,33 +429,41 @@ func TestReuseHoldsNoBudget(t *testing.T) {
 }
 
 // TestBigNodeIsNotStarved has one node that wants everything among many small
-// ones that would always find room.
+// ones that would always find room. They ask for the budget one after the other,
+// the big one after the first, or it would not be its turn.
 func TestBigNodeIsNotStarved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var ended []string
-		task := func(name string, seconds int) *work {
-			return &work{execute: func(context.Context, int) (Outcome, error) {
-				time.Sleep(time.Duration(seconds) * time.Second)
-				mu.Lock()
-				defer mu.Unlock()
-				ended = append(ended, name)
-				return Outcome{}, nil
-			}}
+		asking := time.Duration(0)
+		task := func(name string, seconds int) Task {
+			asking += time.Millisecond
+			wait := asking
+			return &work{
+				reuse: func(context.Context) (Outcome, bool, error) {
+					time.Sleep(wait)
+					return Outcome{}, false, nil
+				},
+				execute: func(context.Context, int) (Outcome, error) {
+					time.Sleep(time.Duration(seconds) * time.Second)
+					mu.Lock()
+					defer mu.Unlock()
+					ended = append(ended, name)
+					return Outcome{}, nil
+				},
+			}
 		}
 		nodes := []Node{{Name: "first", Task: task("first", 1)}, {Name: "big", Uses: Resources{CPU: 1000}, Task: task("big", 1)}}
 		for i := range 50 {
 			name := fmt.Sprint("small", i)
-			small := task(name, 2+i%2)
-			small.reuse = missLater // none is there before the big one waits
-			nodes = append(nodes, Node{Name: name, Task: small})
+			nodes = append(nodes, Node{Name: name, Task: task(name, 2+i%2)})
 		}
 		var j journal
 		if _, err := mustNew(t, nodes...).Run(context.Background(), Options{Budget: Resources{CPU: 2, GPU: 1}, Listener: j.listen, ReuseWorkers: 64}); err != nil {
 			t.Fatal(err)
 		}
-		if at := slices.Index(ended, "big"); at > 1 {
-			t.Errorf("the big node ended as number %d", at+1)
+		if at := slices.Index(ended, "big"); at != 1 {
+			t.Errorf("the big node ended as number %d, want the second", at+1)
 		}
 		note := j.find(t, Note, "big")
 		if want := "wants 1000 cpu, more than the whole budget of 2 cpu, 1 gpu: runs alone"; note.Message != want || note.Level != "warn" {
@@ -475,7 +483,8 @@ func TestListenerMayPanicWithoutLeavingTasksBehind(t *testing.T) {
 				t.Error("the listener's panic did not reach the caller")
 			}
 		}()
-		_, _ = g.Run(context.Background(), Options{Budget: Resources{CPU: 2}, Listener: func(e Event) {
+		budget := Resources{CPU: 2} // a keeps one of them
+		_, _ = g.Run(context.Background(), Options{Budget: budget, Listener: func(e Event) {
 			if e.Type == StageFinished {
 				panic("no more")
 			}
