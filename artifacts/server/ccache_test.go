@@ -69,7 +69,7 @@ func (c *ccache) run(args ...string) []byte {
 	cmd := exec.CommandContext(c.t.Context(), "ccache", args...)
 	cmd.Dir, cmd.WaitDelay = c.dir, time.Second
 	cmd.Env = append(os.Environ(), "CCACHE_DIR="+filepath.Join(c.dir, "ccache"), "CCACHE_CONFIGPATH="+os.DevNull,
-		"CCACHE_REMOTE_STORAGE="+c.remote, "CCACHE_SLOPPINESS=include_file_ctime,include_file_mtime")
+		"CCACHE_REMOTE_STORAGE="+c.remote+"|connect-timeout=60000|operation-timeout=60000", "CCACHE_SLOPPINESS=include_file_ctime,include_file_mtime")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		c.t.Fatalf("ccache %v: %v\n%s", args, err, out)

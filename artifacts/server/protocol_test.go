@@ -117,7 +117,7 @@ func TestExpectContinue(t *testing.T) {
 			conn, err := net.Dial("tcp", r.http.Listener.Addr().String())
 			must(t, err)
 			defer conn.Close()
-			must(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+			must(t, conn.SetDeadline(time.Now().Add(patience)))
 			fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n%s\r\n", tt.path, tt.token, tt.length, tt.headers)
 			line, err := bufio.NewReader(conn).ReadString('\n')
 			if err != nil || !strings.HasPrefix(line, "HTTP/1.1 "+tt.want) {
