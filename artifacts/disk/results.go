@@ -41,7 +41,7 @@ func (s *Store) EachResult(ctx context.Context, visit func(Result) error) error 
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			for _, result := range s.resultsOf(ctx, artifacts.Key(name), info.ModTime()) {
+			for _, result := range s.resultsOf(ctx, artifacts.Key(name), info) {
 				mu.Lock()
 				err := visit(result)
 				mu.Unlock()
@@ -59,29 +59,41 @@ func (s *Store) EachResult(ctx context.Context, visit func(Result) error) error 
 	return err
 }
 
-// resultsOf are the results that an action names: one, or several alternatives.
-// There is none when it is collected meanwhile.
-func (s *Store) resultsOf(ctx context.Context, k artifacts.Key, used time.Time) []Result {
+// resultsOf are the results that an action names, whose file was seen: one, or
+// several alternatives. There is none when it is collected meanwhile.
+func (s *Store) resultsOf(ctx context.Context, k artifacts.Key, seen fs.FileInfo) (results []Result) {
+	file, damaged := s.settled(k, seen, func() error {
+		results = s.readResults(ctx, k, seen.ModTime())
+		for _, r := range results {
+			if r.Damaged != nil {
+				return r.Damaged
+			}
+		}
+		return nil
+	})
+	if file == nil && damaged == nil {
+		return nil
+	}
+	return results
+}
+
+func (s *Store) readResults(ctx context.Context, k artifacts.Key, used time.Time) []Result {
 	encoded, _, err := readAction(s.actionPath(k))
 	var action artifacts.ActionResult
 	if err == nil {
 		action, err = artifacts.DecodeActionResult(encoded)
 	}
-	results := []Result{{Key: k, Used: used, Damaged: err}}
-	switch {
-	case err != nil:
-	case !slices.ContainsFunc(action.OutputFiles, isManifest):
-		results[0].Files, results[0].Foreign = action.OutputFiles, true
-	default:
-		results = results[:0]
-		for _, files := range byResult(action) {
-			r := Result{Key: k, Used: used, Files: files}
-			s.complete(ctx, &r)
-			results = append(results, r)
-		}
+	if err != nil {
+		return []Result{{Key: k, Used: used, Damaged: err}}
 	}
-	if slices.ContainsFunc(results, func(r Result) bool { return r.Damaged != nil }) && s.collected(k) {
-		return nil
+	if !slices.ContainsFunc(action.OutputFiles, isManifest) {
+		return []Result{{Key: k, Used: used, Files: action.OutputFiles, Foreign: true}}
+	}
+	var results []Result
+	for _, files := range byResult(action) {
+		r := Result{Key: k, Used: used, Files: files}
+		s.complete(ctx, &r)
+		results = append(results, r)
 	}
 	return results
 }

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"context"
 	"errors"
 	"os"
 	"testing"
@@ -54,11 +55,68 @@ func TestEachResult(t *testing.T) {
 	if alternative.Damaged != nil || alternative.Manifest.Key != all[0].Key || alternative.Manifest.Outputs["own"].Digest != other.Outputs["own"].Digest {
 		t.Errorf("an alternative: %+v", alternative)
 	}
-	if collected := s.resultsOf(ctx, storetest.Key("collected meanwhile"), c.now); collected != nil {
+	seen, err := os.Lstat(s.actionPath(all[3].Key))
+	must(t, err)
+	if collected := s.resultsOf(ctx, storetest.Key("collected meanwhile"), seen); collected != nil {
 		t.Errorf("one whose action is gone: %+v", collected)
 	}
 	stop := errors.New("enough")
 	if err := s.EachResult(ctx, func(Result) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("a visit that ends it: %v", err)
+	}
+}
+
+// A calling context does something when it is asked for the n-th time, as every
+// look at the store begins by asking.
+type calling struct {
+	context.Context
+	asked, n int
+	do       func()
+}
+
+func (c *calling) Err() error {
+	if c.asked++; c.asked == c.n {
+		c.do()
+	}
+	return nil
+}
+
+// TestReplacedMeanwhile: whenever a result is collected and computed again while
+// somebody looks at it, it is not damaged.
+func TestReplacedMeanwhile(t *testing.T) {
+	for what, look := range map[string]func(*Store, context.Context, artifacts.Key) error{
+		"listing": func(s *Store, ctx context.Context, k artifacts.Key) error {
+			seen, err := os.Lstat(s.actionPath(k))
+			for _, r := range s.resultsOf(ctx, k, seen) {
+				err = errors.Join(err, r.Damaged)
+			}
+			return err
+		},
+		"verifying": func(s *Store, ctx context.Context, k artifacts.Key) error {
+			var report VerifyReport
+			err := s.verifyActions(ctx, VerifyOptions{}, &report)
+			for _, p := range report.Problems {
+				err = errors.Join(err, errors.New(p.Error))
+			}
+			return err
+		},
+	} {
+		for n := 1; ; n++ {
+			s, c := openClocked(t)
+			old := publishAt(t, s, c, 1)[0]
+			during := &calling{Context: ctx, n: n, do: func() {
+				gc(t, s, GCOptions{MaxBytes: 1})
+				again := storetest.Manifest(t, s, 0, map[string][]byte{"own": []byte("came out otherwise")})
+				if _, err := artifacts.Publish(ctx, s, again); err != nil {
+					t.Fatal(err)
+				}
+			}}
+			if err := look(s, during, old.Key); err != nil {
+				t.Errorf("%s, replaced at step %d: %v", what, n, err)
+			}
+			if during.asked < n {
+				break
+			}
+		}
 	}
 }

@@ -133,8 +133,9 @@ func (s *Store) verifyBlob(ctx context.Context, hex string, repair bool) ([]Prob
 func (s *Store) verifyActions(ctx context.Context, opts VerifyOptions, report *VerifyReport) error {
 	return eachFile(ctx, s.path("ac"), func(name string, info fs.FileInfo) error {
 		report.Actions++
-		why := s.verifyAction(ctx, artifacts.Key(name))
-		if why == nil || s.collected(artifacts.Key(name)) {
+		k := artifacts.Key(name)
+		info, why := s.settled(k, info, func() error { return s.verifyAction(ctx, k) })
+		if why == nil {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
@@ -142,18 +143,38 @@ func (s *Store) verifyActions(ctx context.Context, opts VerifyOptions, report *V
 		}
 		p := Problem{Name: name, Error: why.Error()}
 		if opts.Repair {
-			p.Repaired = s.repairAction(ctx, artifacts.Key(name), info, opts.Mend) == nil
+			p.Repaired = s.repairAction(ctx, k, info, opts.Mend) == nil
 		}
 		report.Problems = append(report.Problems, p)
 		return nil
 	})
 }
 
-// collected says whether an action is gone: GC, which takes it before its blobs,
-// was at work while somebody looked at them.
-func (s *Store) collected(k artifacts.Key) bool {
-	_, err := os.Lstat(s.actionPath(k))
-	return os.IsNotExist(err)
+// settled is what look finds wrong with an action, and the file that has it. There
+// is none when the action is gone by then: GC, which takes it before its blobs, was
+// at work. Where another one took its place, or it was used, it is looked at again:
+// what was missing was that of an earlier one.
+func (s *Store) settled(k artifacts.Key, seen fs.FileInfo, look func() error) (fs.FileInfo, error) {
+	for {
+		wrong := look()
+		if wrong == nil {
+			return seen, nil
+		}
+		now, err := os.Lstat(s.actionPath(k))
+		switch {
+		case os.IsNotExist(err):
+			return nil, nil
+		case err != nil || unchanged(seen, now):
+			return seen, wrong
+		}
+		seen = now
+	}
+}
+
+func unchanged(before, now fs.FileInfo) bool {
+	a, errA := fileID(before)
+	b, errB := fileID(now)
+	return errA == nil && errB == nil && a == b
 }
 
 func (s *Store) verifyAction(ctx context.Context, k artifacts.Key) error {
