@@ -280,17 +280,20 @@ func TestStampsOfManyProcesses(t *testing.T) {
 // lookupOnly keeps storetest.Manifest from storing anything.
 type lookupOnly struct{ artifacts.Store }
 
-// putForever publishes results until it is killed.
+// putForever publishes results until it is killed. It is ready when it has published
+// one: however slow the disk is, something is there.
 func putForever(dir string) error {
 	s, err := Open(dir, Options{})
 	if err != nil {
 		return err
 	}
-	fmt.Println("ready")
 	for i := 0; ; i++ {
 		m := storetest.Manifest(quiet{}, s, i%50, map[string][]byte{"table": storetest.Random(1<<20, uint64(i%50)), "small": fmt.Append(nil, i)})
 		if err := artifacts.Replace(ctx, s, m); err != nil {
 			return err
+		}
+		if i == 0 {
+			fmt.Println("ready")
 		}
 	}
 }
