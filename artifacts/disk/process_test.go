@@ -99,6 +99,7 @@ var helpers = map[string]func(dir string) error{
 		if err != nil {
 			return err
 		}
+		s.stamps.patience = patience // no process is stopped, however long it takes
 		for i := range 2000 {
 			s.stamps.record(fmt.Sprintf("/file-%d-%d", os.Getpid(), i), Stamp{ID: FileID{Inode: uint64(i), Size: 1}})
 		}

@@ -25,6 +25,7 @@ import (
 // process killed while appending harms nobody.
 type stampLog struct {
 	path, lock string
+	patience   time.Duration // with whoever holds the lock: remembering is not worth more waiting
 
 	mu      sync.Mutex // guards what follows
 	loaded  bool
@@ -37,7 +38,9 @@ const (
 	flushPending = 64 << 10  // bytes
 )
 
-func newStampLog(path, lock string) *stampLog { return &stampLog{path: path, lock: lock} }
+func newStampLog(path, lock string) *stampLog {
+	return &stampLog{path: path, lock: lock, patience: 5 * time.Second}
+}
 
 func (l *stampLog) lookup(name string) (Stamp, bool) {
 	l.mu.Lock()
@@ -173,9 +176,9 @@ func replaceFile(path string, data []byte) error {
 }
 
 // hold takes the lock that appending and compacting need. It gives up on a
-// holder that was stopped: remembering is not worth waiting for.
+// holder that was stopped.
 func (l *stampLog) hold() (*fileLock, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), l.patience)
 	defer cancel()
 	return waitLock(ctx, l.lock, exclusive, time.Millisecond, 20*time.Millisecond)
 }
