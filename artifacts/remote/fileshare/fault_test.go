@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
@@ -121,112 +122,107 @@ func (m *deadMount) fault(op, _ string) error {
 	return nil
 }
 
-// wait waits for what happens in goroutines.
-func wait(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for range 500 {
-		if done() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Errorf("%s: not after 5 s", what)
-}
-
 // TestDeadMount: calls return when their context ends, though the operation does
 // not; when it does, it leaves nothing behind.
 func TestDeadMount(t *testing.T) {
 	for _, op := range []string{"open", "stat", "read", "create", "write", "chmod", "sync", "link", "syncdir", "remove"} {
 		t.Run(op, func(t *testing.T) {
-			dir := t.TempDir()
-			d := openDriver(t, dir)
-			must(t, put(d, "cas/there", []byte("there")))
-			mount := &deadMount{op: op, back: make(chan struct{})}
-			d.fault = mount.fault
-			for what, call := range map[string]func(context.Context) error{
-				"Stat":  func(ctx context.Context) error { _, err := d.Stat(ctx, "cas/there"); return err },
-				"Read":  func(ctx context.Context) error { _, err := get(ctx, d, "cas/there"); return err },
-				"Write": func(ctx context.Context) error { return d.Write(ctx, "cas/abcd", remotetest.Bytes([]byte("b")), true) },
-			} {
-				hung := mount.hung.Load()
-				limited, cancel := context.WithCancel(ctx)
-				ended := make(chan time.Time, 1)
-				mount.onHang.Store(func() {
-					select {
-					case ended <- time.Now():
-						cancel()
-					default:
-					}
-				})
-				err := call(limited)
-				cancel()
-				select {
-				case at := <-ended:
-					if took := time.Since(at); took > 3*time.Second {
-						t.Errorf("%s went on for %v", what, took)
-					}
-				default:
-				}
-				if mount.hung.Load() > hung && !errors.Is(err, context.Canceled) {
-					t.Errorf("%s: %v, want its context's error", what, err)
-				}
-			}
-			if mount.hung.Load() == 0 {
-				t.Fatal("nothing hung: the test tested nothing")
-			}
-			close(mount.back)
-			wait(t, "operations end", func() bool { return len(d.calls) == 0 })
-			wantObject(t, d, "cas/there", []byte("there"))
-			if b, err := get(ctx, d, "cas/abcd"); err == nil && string(b) != "b" || err != nil && !errors.Is(err, artifacts.ErrNotFound) {
-				t.Errorf("then %q, %v", b, err)
-			}
-			wantNoUploads(t, dir)
+			synctest.Test(t, func(t *testing.T) { deadMountAt(t, op) })
 		})
+	}
+}
+
+func deadMountAt(t *testing.T, op string) {
+	dir := t.TempDir()
+	d := openDriver(t, dir)
+	must(t, put(d, "cas/there", []byte("there")))
+	mount := &deadMount{op: op, back: make(chan struct{})}
+	d.fault = mount.fault
+	for what, call := range map[string]func(context.Context) error{
+		"Stat":  func(ctx context.Context) error { _, err := d.Stat(ctx, "cas/there"); return err },
+		"Read":  func(ctx context.Context) error { _, err := get(ctx, d, "cas/there"); return err },
+		"Write": func(ctx context.Context) error { return d.Write(ctx, "cas/abcd", remotetest.Bytes([]byte("b")), true) },
+	} {
+		hung := mount.hung.Load()
+		limited, cancel := context.WithCancel(ctx)
+		mount.onHang.Store(func() { cancel() })
+		began := time.Now()
+		err := call(limited)
+		cancel()
+		if took := time.Since(began); took > 2*grace {
+			t.Errorf("%s went on for %v", what, took)
+		}
+		if mount.hung.Load() > hung && !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v, want its context's error", what, err)
+		}
+	}
+	if mount.hung.Load() == 0 {
+		t.Fatal("nothing hung: the test tested nothing")
+	}
+	close(mount.back)
+	wantNoCalls(t, d)
+	wantObject(t, d, "cas/there", []byte("there"))
+	if b, err := get(ctx, d, "cas/abcd"); err == nil && string(b) != "b" || err != nil && !errors.Is(err, artifacts.ErrNotFound) {
+		t.Errorf("then %q, %v", b, err)
+	}
+	wantNoUploads(t, dir)
+}
+
+// wantNoCalls checks, in a bubble of package synctest, that all operations end.
+func wantNoCalls(t *testing.T, d *Driver) {
+	t.Helper()
+	synctest.Wait()
+	if n := len(d.calls); n > 0 {
+		t.Errorf("%d operations go on", n)
 	}
 }
 
 // TestDeadMountDuringBody: a body whose context ends is at its end, and what the
 // hung operation reads later goes nowhere.
 func TestDeadMountDuringBody(t *testing.T) {
-	d := openDriver(t, t.TempDir())
-	must(t, put(d, "cas/abcd", make([]byte, 2*readBuffer)))
-	limited, cancel := context.WithTimeout(ctx, time.Minute)
-	r, err := d.Read(limited, "cas/abcd", 0, -1)
-	must(t, err)
-	p := make([]byte, readBuffer)
-	_, err = io.ReadFull(r, p)
-	must(t, err)
-	mount := &deadMount{op: "read", back: make(chan struct{})}
-	d.fault = mount.fault
-	time.AfterFunc(20*time.Millisecond, cancel)
-	if n, err := r.Read(p); n != 0 || !errors.Is(err, context.Canceled) {
-		t.Errorf("Read: %d, %v", n, err)
-	}
-	must(t, r.Close())
-	close(mount.back)
-	wait(t, "the operation ends", func() bool { return len(d.calls) == 0 })
+	synctest.Test(t, func(t *testing.T) {
+		d := openDriver(t, t.TempDir())
+		must(t, put(d, "cas/abcd", make([]byte, 2*readBuffer)))
+		limited, cancel := context.WithCancel(ctx)
+		r, err := d.Read(limited, "cas/abcd", 0, -1)
+		must(t, err)
+		p := make([]byte, readBuffer)
+		_, err = io.ReadFull(r, p)
+		must(t, err)
+		mount := &deadMount{op: "read", back: make(chan struct{})}
+		d.fault = mount.fault
+		time.AfterFunc(time.Hour, cancel)
+		if n, err := r.Read(p); n != 0 || !errors.Is(err, context.Canceled) {
+			t.Errorf("Read: %d, %v", n, err)
+		}
+		must(t, r.Close())
+		close(mount.back)
+		wantNoCalls(t, d)
+	})
 }
 
 // TestDeadMountCostsBoundedGoroutines: who calls often on a dead mount does not
 // pile up operations.
 func TestDeadMountCostsBoundedGoroutines(t *testing.T) {
-	d := openDriver(t, t.TempDir())
-	mount := &deadMount{op: "open", back: make(chan struct{})}
-	d.fault = mount.fault
-	var wg sync.WaitGroup
-	for range 2 * maxCalls {
-		wg.Go(func() {
-			limited, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
-			defer cancel()
-			if _, err := d.Stat(limited, "cas/abcd"); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("Stat: %v", err)
-			}
-		})
-	}
-	wg.Wait()
-	if n := mount.hung.Load(); n != maxCalls {
-		t.Errorf("%d operations hang, want %d", n, maxCalls)
-	}
-	close(mount.back)
-	wait(t, "operations end", func() bool { return len(d.calls) == 0 })
+	synctest.Test(t, func(t *testing.T) {
+		d := openDriver(t, t.TempDir())
+		mount := &deadMount{op: "open", back: make(chan struct{})}
+		d.fault = mount.fault
+		var wg sync.WaitGroup
+		for range 2 * maxCalls {
+			wg.Go(func() {
+				limited, cancel := context.WithTimeout(ctx, time.Minute)
+				defer cancel()
+				if _, err := d.Stat(limited, "cas/abcd"); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("Stat: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := mount.hung.Load(); n != maxCalls {
+			t.Errorf("%d operations hang, want %d", n, maxCalls)
+		}
+		close(mount.back)
+		wantNoCalls(t, d)
+	})
 }

@@ -277,7 +277,7 @@ func TestHostileShare(t *testing.T) {
 			must(t, os.MkdirAll(filepath.Dir(at), 0o777))
 			must(t, test.plant(at))
 
-			limited, cancel := context.WithTimeout(ctx, 5*time.Second)
+			limited, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()
 			if test.at != uploads {
 				if _, err := d.Stat(limited, "cas/abcd"); err == nil || errors.Is(err, artifacts.ErrNotFound) {
