@@ -31,7 +31,7 @@ const partBytes = 16 << 10
 
 // small options: parts of a size that tests have many of.
 func smallOptions() remote.Options {
-	return remote.Options{PartBytes: partBytes, Timeout: 10 * time.Second, Parallel: 3}
+	return remote.Options{PartBytes: partBytes, Parallel: 3}
 }
 
 // What the scenario moves: a few bytes, many that shrink, many that do not.
@@ -173,7 +173,9 @@ func play(t *testing.T, traits remote.Traits, plan func(remotetest.Call) remotet
 	synctest.Test(t, func(t *testing.T) {
 		memory := remotetest.NewMemory(traits)
 		driver = remotetest.NewFaulty(memory, plan)
-		s, err := remote.New(driver, smallOptions())
+		opts := smallOptions()
+		opts.Timeout = 10 * time.Second
+		s, err := remote.New(driver, opts)
 		if err != nil {
 			t.Fatal(err)
 		}

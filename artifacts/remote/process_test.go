@@ -14,7 +14,7 @@ import (
 )
 
 // downloadTo, in the environment of a process of this test's program, makes it
-// download noise to that path, slowly.
+// download noise to that path, slowly and never all of it.
 const downloadTo = "PRISMFLOW_TEST_DOWNLOAD_TO"
 
 // TestDownloadResumesAfterKill kills a process in the middle of a download.
@@ -24,7 +24,8 @@ func TestDownloadResumesAfterKill(t *testing.T) {
 	if path := os.Getenv(downloadTo); path != "" {
 		opts := smallOptions()
 		opts.Parallel, opts.Bandwidth = 1, partBytes // a part a second, after the first
-		s := newStore(t, m, opts)
+		opts.Timeout = 2 * patience
+		s := newStore(t, remotetest.NewFaulty(m, remotetest.Once(remotetest.Read, 4, remotetest.Fault{Hang: true})), opts)
 		_ = s.Download(ctx, artifacts.DigestOf(noise), int64(len(noise)), path, nil)
 		t.Fatal("the download ended before the process was killed")
 	}
@@ -34,7 +35,7 @@ func TestDownloadResumesAfterKill(t *testing.T) {
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for finishedParts(path) < 2 && time.Now().Before(deadline) {
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -11,10 +11,14 @@ import (
 	"github.com/prismflow/prismflow/artifacts/storetest"
 )
 
+// patience is for how long tests wait for what must come: longer than any machine
+// takes for it, however loaded.
+const patience = 5 * time.Minute
+
 func newStore(t testing.TB, d remote.Driver, opts remote.Options) *remote.Store {
 	t.Helper()
 	if opts.Timeout == 0 {
-		opts.Timeout = 10 * time.Second
+		opts.Timeout = patience
 	}
 	s, err := remote.New(d, opts)
 	if err != nil {
