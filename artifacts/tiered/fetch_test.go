@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -193,6 +194,7 @@ func TestFetchBesideGC(t *testing.T) {
 		ann.share(at(t, p), fmt.Sprint("stage", i))
 	}
 	stop := make(chan struct{})
+	var rounds atomic.Int64
 	var collecting sync.WaitGroup
 	collecting.Go(func() {
 		for {
@@ -204,6 +206,7 @@ func TestFetchBesideGC(t *testing.T) {
 			if _, err := bob.store.GC(ctx, disk.GCOptions{MaxBytes: 1}); err != nil {
 				t.Error(err)
 			}
+			rounds.Add(1)
 		}
 	})
 	for i := range 20 {
@@ -217,7 +220,9 @@ func TestFetchBesideGC(t *testing.T) {
 		if _, _, err := c.Fetch(ctx, keyOf(t, what), nil); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
-		time.Sleep(5 * time.Millisecond) // for gc to get at it
+		for begun := rounds.Load() + 1; rounds.Load() <= begun; { // a whole round of gc
+			time.Sleep(time.Millisecond)
+		}
 		if !bob.has(what) {
 			t.Errorf("%s was fetched and is gone", what)
 		}

@@ -93,11 +93,15 @@ func (p *place) requests(prefix string) (n int) {
 	return n
 }
 
-// store is a remote store in the place, which gives up soon.
+// patience is for how long tests wait for what must come: longer than any machine
+// takes for it, however loaded.
+const patience = 5 * time.Minute
+
+// store is a remote store in the place, which asks once.
 func (p *place) store(t testing.TB) *remote.Store {
 	t.Helper()
 	s, err := remote.New(p, remote.Options{
-		Timeout: 2 * time.Second, Attempts: 1,
+		Timeout: patience, Attempts: 1,
 		Sleep: func(time.Duration) <-chan time.Time {
 			done := make(chan time.Time)
 			close(done)
