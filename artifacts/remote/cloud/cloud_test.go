@@ -235,27 +235,39 @@ func TestKilledMidway(t *testing.T) {
 		if _, err := io.ReadFull(r, make([]byte, 1000)); err != nil {
 			t.Fatal(err)
 		}
+		killed := make(chan time.Time, 1)
 		dying := remote.Content{Size: int64(len(content)), Open: func() (io.ReadCloser, error) {
-			half := io.MultiReader(bytes.NewReader(content[:20<<20]), killing{s}, bytes.NewReader(content[20<<20:]))
+			half := io.MultiReader(bytes.NewReader(content[:20<<20]), &killing{server: s, at: killed}, bytes.NewReader(content[20<<20:]))
 			return io.NopCloser(half), nil
 		}}
-		begun := time.Now()
 		mayPass(t, "Write", d.Write(ctx, "other", dying, true))
 		_, err = io.Copy(io.Discard, r)
 		mayPass(t, "reading on", err)
 		_, err = d.Stat(ctx, "large")
 		mayPass(t, "Stat", err)
-		if took := time.Since(begun); took > 20*time.Second {
-			t.Errorf("it took %v", took)
+		select {
+		case at := <-killed:
+			if took := time.Since(at); took > time.Minute {
+				t.Errorf("it took %v", took)
+			}
+		default:
+			t.Error("the server was not killed midway")
 		}
 	})
 }
 
 // killing kills a server when it is read.
-type killing struct{ *cloudtest.Server }
+type killing struct {
+	server *cloudtest.Server
+	at     chan<- time.Time // hears when, the first time
+}
 
-func (k killing) Read([]byte) (int, error) {
-	k.Kill()
+func (k *killing) Read([]byte) (int, error) {
+	k.server.Kill()
+	select {
+	case k.at <- time.Now():
+	default: // the content is read again
+	}
 	return 0, io.EOF // of this part
 }
 

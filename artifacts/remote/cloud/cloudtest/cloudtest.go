@@ -114,7 +114,7 @@ func (s *Server) Start(t testing.TB) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Kill)
-	for range 600 {
+	for range 2400 { // two minutes: some start slowly, and machines may be loaded
 		if c, err := net.Dial("tcp", s.Address); err == nil {
 			c.Close()
 			return
