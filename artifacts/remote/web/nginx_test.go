@@ -108,7 +108,7 @@ func start(t testing.TB, address string, server *exec.Cmd) {
 			t.Logf("%s: %s", server.Path, output.String())
 		}
 	})
-	for range 100 {
+	for range 2400 { // two minutes: machines may be loaded
 		if conn, err := net.Dial("tcp", address); err == nil {
 			conn.Close()
 			return
