@@ -107,6 +107,12 @@ func endless(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// endlessPage is as endless, and calls itself a page for people.
+func endlessPage(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/html")
+	endless(w, r)
+}
+
 // bomb inflates to 8 GiB of zeros: frames may follow one another.
 func bomb(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Encoding", "zstd")

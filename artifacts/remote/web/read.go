@@ -65,6 +65,11 @@ func (d *Driver) sizeByRange(ctx context.Context, name string) (int64, error) {
 	return 0, d.refused(r, resp)
 }
 
+// maxCounted is how many bytes of an object are read to count them. Servers that
+// make it necessary send small ones so; of more, the answer would cost what the
+// object does, and of a body without an end it would never come.
+const maxCounted = 64 << 20
+
 // sizeByReading is the size of an object that a server keeps to itself, or that
 // may be something else.
 func (d *Driver) sizeByReading(ctx context.Context, name string) (int64, error) {
@@ -73,9 +78,12 @@ func (d *Driver) sizeByReading(ctx context.Context, name string) (int64, error) 
 		return 0, err
 	}
 	defer body.Close()
-	size, err := io.Copy(io.Discard, body)
-	if err != nil {
+	size, err := io.Copy(io.Discard, io.LimitReader(body, maxCounted+1))
+	switch {
+	case err != nil:
 		return 0, fmt.Errorf("reading %s for its size: %w", shortName(name), err)
+	case size > maxCounted:
+		return 0, fmt.Errorf("reading %s for its size, which the server does not say: more than %d bytes came", shortName(name), int64(maxCounted))
 	}
 	return size, nil
 }
