@@ -15,6 +15,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.request.watch.arm(0)
 	n, err := b.r.Read(p)
 	b.request.watch.rest()
+	b.request.watch.moved(n, 0)
 	b.request.read += int64(n)
 	s := b.request.store
 	s.stats.received.Add(int64(n))

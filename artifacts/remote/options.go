@@ -26,6 +26,13 @@ type Options struct {
 	// of 256 KiB a second moves them, at most two minutes.
 	Timeout time.Duration
 
+	// MinRate is how many bytes a second each request has to move, on an average
+	// over a minute (or twice the Timeout, if that is longer): a remote that is
+	// slower is taken for a silent one. 0 means DefaultMinRate; 1 allows almost
+	// anything. As with the Timeout, only time in which it is the remote's turn
+	// counts, so that a Bandwidth may be less.
+	MinRate int64
+
 	// Attempts is how often a request that failed in a way that may pass is made
 	// in all. 0 means DefaultAttempts.
 	Attempts int
@@ -51,6 +58,7 @@ const (
 	DefaultParallel  = 8
 	DefaultPartBytes = 16 << 20
 	DefaultTimeout   = 30 * time.Second
+	DefaultMinRate   = 256
 	DefaultAttempts  = 3
 	DefaultBreaker   = 3
 	DefaultCooldown  = time.Minute
@@ -61,6 +69,7 @@ func (o Options) withDefaults() Options {
 	o.Parallel = cmp.Or(o.Parallel, DefaultParallel)
 	o.PartBytes = cmp.Or(o.PartBytes, DefaultPartBytes)
 	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+	o.MinRate = cmp.Or(o.MinRate, DefaultMinRate)
 	o.Attempts = cmp.Or(o.Attempts, DefaultAttempts)
 	o.Breaker = cmp.Or(o.Breaker, DefaultBreaker)
 	o.Cooldown = cmp.Or(o.Cooldown, DefaultCooldown)
@@ -73,6 +82,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// minRateWindow is over how much time MinRate is the mean at least.
+const minRateWindow = time.Minute
+
+// rateWindow is over how much time MinRate is the mean: enough for a remote that
+// is silent for just less than the Timeout, and then moves what a minute asks for.
+func (o Options) rateWindow() time.Duration { return max(minRateWindow, 2*o.Timeout) }
+
 // Validate says all that is wrong with the options.
 func (o Options) Validate() error {
 	var wrong []error
@@ -80,7 +96,7 @@ func (o Options) Validate() error {
 		name  string
 		value int64
 	}{
-		{"Parallel", int64(o.Parallel)}, {"PartBytes", o.PartBytes}, {"Bandwidth", o.Bandwidth}, {"Timeout", int64(o.Timeout)},
+		{"Parallel", int64(o.Parallel)}, {"PartBytes", o.PartBytes}, {"Bandwidth", o.Bandwidth}, {"Timeout", int64(o.Timeout)}, {"MinRate", o.MinRate},
 		{"Attempts", int64(o.Attempts)}, {"Breaker", int64(o.Breaker)}, {"Cooldown", int64(o.Cooldown)},
 	} {
 		if number.value < 0 {

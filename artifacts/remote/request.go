@@ -43,11 +43,9 @@ func (s *Store) begin(ctx context.Context) (*request, error) {
 	s.stats.requests.Add(1)
 	r := &request{caller: ctx, store: s, trial: trial}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
-	r.watch = newWatch(s.opts.Timeout, func() { r.cancel(errSilent) })
+	r.watch = newWatch(s.opts, r.cancel)
 	return r, nil
 }
-
-var errSilent = errors.New("the remote is silent")
 
 // answered says that the remote has answered, and that the body is to come.
 func (r *request) answered() {
@@ -59,7 +57,7 @@ func (r *request) answered() {
 // store's callers are to see it.
 func (r *request) end(err error) error {
 	r.watch.stop()
-	hushed := context.Cause(r.ctx) == errSilent
+	cause := context.Cause(r.ctx)
 	r.cancel(nil)
 	<-r.store.turns
 	switch {
@@ -69,8 +67,10 @@ func (r *request) end(err error) error {
 	case r.caller.Err() != nil:
 		r.store.breaker.leave(r.trial, unknown, nil)
 		return r.caller.Err()
-	case hushed:
+	case cause == errSilent:
 		err = fmt.Errorf("no answer for %v: %w", r.store.opts.Timeout, errSilent)
+	case cause == errSlow:
+		err = fmt.Errorf("less than %d bytes a second over %v: %w", r.store.opts.MinRate, r.store.opts.rateWindow(), errSlow)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("the driver gave up: %v", err) // by itself, which the caller must not take for its own end
 	}

@@ -133,6 +133,7 @@ func (s *sourceReading) Read(p []byte) (int, error) {
 	if perr := s.request.store.pace.moved(s.request.ctx, n); perr != nil && err == nil {
 		err = perr
 	}
+	s.request.watch.moved(n, grace(s.handed))
 	s.request.watch.arm(grace(s.handed))
 	return n, err
 }
