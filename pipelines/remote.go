@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -25,6 +26,7 @@ type Remote struct {
 	Parallel  int           // requests at once; 0 for the default
 	Bandwidth int64         // bytes a second, both ways; 0 is no limit
 	Timeout   time.Duration // how long it may be silent; 0 for the default
+	MinRate   int64         // bytes a second below which a transfer counts as silent; 0 for the default
 	TokenEnv  string        // variable of the environment that has the bearer token
 	CA        string        // absolute path of a file with the certificates to believe, as PEM
 
@@ -47,7 +49,7 @@ var remoteSchemes = []string{"file", "s3", "gs", "azblob", "http", "https"}
 
 // remoteKeys are what a remote's table may have; all but url may stand as
 // options behind the # of a URL.
-var remoteKeys = []string{"url", "mode", "upload", "parallel", "bandwidth", "timeout", "token_env", "ca"}
+var remoteKeys = []string{"url", "mode", "upload", "parallel", "bandwidth", "timeout", "min_rate", "token_env", "ca"}
 
 // Bounds of a remote's settings.
 const (
@@ -55,6 +57,7 @@ const (
 	minRemoteTimeout  = 100 * time.Millisecond
 	maxRemoteTimeout  = time.Hour
 	minBandwidth      = 1 << 10 // bytes a second: with less not even an action arrives within the time-out
+	maxMinRate        = 1 << 20 // bytes a second: more than that no line is sure to have for each request
 )
 
 // ParseRemote reads a remote as flags and the environment give it: a URL, and
@@ -200,7 +203,9 @@ func (r *remoteReader) readKey(key string, value any, dir string) {
 		}
 		r.Parallel = n
 	case "bandwidth":
-		r.readBandwidth(value)
+		r.Bandwidth = r.rate(key, value, "50MiB/s", minBandwidth, math.MaxInt64)
+	case "min_rate":
+		r.MinRate = r.rate(key, value, "256B/s", 1, maxMinRate)
 	case "timeout":
 		timeout, err := parseDuration(value)
 		switch {
@@ -240,16 +245,19 @@ func (r *remoteReader) oneOf(key string, value any, known []string) string {
 	return ""
 }
 
-func (r *remoteReader) readBandwidth(value any) {
+// rate reads an amount a second.
+func (r *remoteReader) rate(key string, value any, example string, least, most int64) int64 {
 	text, _ := value.(string)
 	n, ok := ParseSize(strings.TrimSuffix(text, "/s"))
 	switch {
 	case !ok:
-		r.wrong("bandwidth", "bandwidth must be an amount a second such as \"50MiB/s\", not %s", describe(value))
-	case n < minBandwidth:
-		r.wrong("bandwidth", "bandwidth must be at least 1KiB/s, not %q", clip(text))
+		r.wrong(key, "%s must be an amount a second such as %q, not %s", key, example, describe(value))
+	case n < least:
+		r.wrong(key, "%s must be at least %dKiB/s, not %q", key, least>>10, clip(text))
+	case n > most:
+		r.wrong(key, "%s must be at most %dMiB/s, not %q", key, most>>20, clip(text))
 	}
-	r.Bandwidth = n
+	return n
 }
 
 // readTokenEnv reads the name of the variable with the token. A pipeline file

@@ -21,7 +21,7 @@ remotes = [
   "file:../share",
   "file:///mnt//x/",
   "s3://${params.bucket}?region=eu#mode=read&parallel=4",
-  { url = "https://cache.example.com/p", upload = "on-success", parallel = "${params.slow}", bandwidth = "50MiB/s", timeout = "30s", ca = "ca.pem" },
+  { url = "https://cache.example.com/p", upload = "on-success", parallel = "${params.slow}", bandwidth = "50MiB/s", timeout = "30s", min_rate = "1KiB/s", ca = "ca.pem" },
   "file:///mnt/x",
 ]
 `+oneStage, nil)
@@ -31,7 +31,7 @@ remotes = [
 		{URL: "file:///mnt/x", FromPipeline: true},
 		{URL: "s3://team?region=eu", ReadOnly: true, Parallel: 4, FromPipeline: true},
 		{URL: "https://cache.example.com/p", Upload: "on-success", Parallel: 2, Bandwidth: 50 << 20, Timeout: 30 * time.Second,
-			CA: filepath.Join(dir, "ca.pem"), FromPipeline: true},
+			MinRate: 1 << 10, CA: filepath.Join(dir, "ca.pem"), FromPipeline: true},
 	}
 	if diff := cmp.Diff(want, p.Cache.Remotes); diff != "" {
 		t.Errorf("remotes (-want +got):\n%s", diff)
@@ -74,6 +74,12 @@ func TestRemotesRefused(t *testing.T) {
 5:75: cache.remotes: timeout must be from 100ms to 1h0m0s, not 2h0m0s
 5:86: cache.remotes: ca is for https://, not for s3://b
 `},
+		{"rates", `[{ url = "s3://b", min_rate = "2MiB/s", bandwidth = "1kB/s" }, { url = "s3://c", min_rate = 0 }, "s3://d#min_rate=0B"]`,
+			`5:41: cache.remotes: min_rate must be at most 1MiB/s, not "2MiB/s"
+5:63: cache.remotes: bandwidth must be at least 1KiB/s, not "1kB/s"
+5:103: cache.remotes: min_rate must be an amount a second such as "256B/s", not the number 0
+5:108: cache.remotes: min_rate must be an amount a second such as "256B/s", not the string "0B"
+`},
 		{"options in an address", `["s3://b#parallel=many&mood=1", { url = "s3://b#mode=read" }, "s3://b#mode=read&mode=read"]`,
 			`5:12: cache.remotes: a remote has no option "mood" (did you mean mode?)
 5:12: cache.remotes: parallel: must be an integer, not the string "many"
@@ -114,8 +120,8 @@ func TestTrustedRefused(t *testing.T) {
 }
 
 func TestParseRemote(t *testing.T) {
-	got, err := ParseRemote("https://me:secret@c.example.com/x#token_env=MY_TOKEN&ca=ca.pem&timeout=2s&bandwidth=1MB", "/home/me")
-	want := Remote{URL: "https://me:secret@c.example.com/x", TokenEnv: "MY_TOKEN", CA: "/home/me/ca.pem", Timeout: 2 * time.Second, Bandwidth: 1e6}
+	got, err := ParseRemote("https://me:secret@c.example.com/x#token_env=MY_TOKEN&ca=ca.pem&timeout=2s&bandwidth=1MB&min_rate=1B/s", "/home/me")
+	want := Remote{URL: "https://me:secret@c.example.com/x", TokenEnv: "MY_TOKEN", CA: "/home/me/ca.pem", Timeout: 2 * time.Second, Bandwidth: 1e6, MinRate: 1}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}

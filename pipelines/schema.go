@@ -102,6 +102,7 @@ func cacheSchema() object {
 			"parallel":  withDoc(orParameter(object{"type": "integer", "minimum": 1, "maximum": MaxRemoteParallel}), "requests at once"),
 			"bandwidth": withDoc(object{"type": "string"}, "bytes a second both ways, such as 50MiB/s; no limit if it is left out"),
 			"timeout":   withDoc(object{"type": "string"}, "how long the remote may be silent, such as 30s"),
+			"min_rate":  withDoc(object{"type": "string"}, "what each request moves on an average over a minute at least, such as 256B/s; slower is silent"),
 			"ca":        withDoc(object{"type": "string"}, "file of certificates to believe, for https://"),
 		},
 	}

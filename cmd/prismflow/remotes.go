@@ -95,7 +95,7 @@ func openRemote(r pipelines.Remote, warn func(string), s *streams) (*remote.Stor
 	if err != nil {
 		return nil, prefixed("remote "+r.Public()+": ", err)
 	}
-	return remote.New(driver, remote.Options{Parallel: r.Parallel, Bandwidth: r.Bandwidth, Timeout: r.Timeout})
+	return remote.New(driver, remote.Options{Parallel: r.Parallel, Bandwidth: r.Bandwidth, Timeout: r.Timeout, MinRate: r.MinRate})
 }
 
 // prefixed is an error that begins so: many errors of remotes do by themselves.
