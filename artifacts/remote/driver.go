@@ -14,8 +14,9 @@ import (
 // such as cas/<64 hex digits> and ac/<64 hex digits>.
 //
 // Errors wrap artifacts.ErrNotFound, ErrExists, ErrForbidden or ErrFull where
-// that is the case; any other may pass if one tries again. No error contains a
-// credential.
+// that is the case; any other may pass if one tries again, and may have a method
+// RetryAfter() time.Duration that says when the place wants to be asked again. No
+// error contains a credential.
 type Driver interface {
 	// Stat is the size in bytes of an object, or artifacts.ErrNotFound.
 	Stat(ctx context.Context, name string) (size int64, err error)
@@ -82,6 +83,7 @@ var (
 	ErrFull = errors.New("the remote is full")
 
 	// ErrUnavailable says that a remote is not asked for now, since it did not
-	// answer several times in a row (see Options.Breaker).
-	ErrUnavailable = errors.New("the remote is not asked for now, since it did not answer")
+	// answer several times in a row (see Options.Breaker), or wanted to be left alone
+	// for longer than the Timeout.
+	ErrUnavailable = errors.New("the remote is not asked for now")
 )

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -61,6 +62,16 @@ func FuzzUnpacked(f *testing.F) {
 		}
 		if err != nil && !errors.Is(err, artifacts.ErrCorrupt) {
 			t.Errorf("%v, want ErrCorrupt", err)
+		}
+	})
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	f.Add("120", "")
+	f.Add("Thu, 26 Nov 2026 12:00:05 GMT", "Thu, 26 Nov 2026 12:00:00 GMT")
+	f.Fuzz(func(t *testing.T, after, date string) {
+		if got := ParseRetryAfter(http.Header{"Retry-After": {after}, "Date": {date}}); got < 0 || got > MaxRetryAfter {
+			t.Errorf("%q at %q: %v", after, date, got)
 		}
 	})
 }

@@ -21,7 +21,8 @@ type Options struct {
 	Bandwidth int64
 
 	// Timeout is how long the remote may be silent: before an answer, or in the
-	// middle of a body. 0 means DefaultTimeout. After bytes that a driver took and
+	// middle of a body; and how long it may ask to be left alone before a request is
+	// made again. 0 means DefaultTimeout. After bytes that a driver took and
 	// may still be sending, the silence may be longer by the time in which a line
 	// of 256 KiB a second moves them, at most two minutes.
 	Timeout time.Duration

@@ -74,23 +74,30 @@ func (r *request) end(err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("the driver gave up: %v", err) // by itself, which the caller must not take for its own end
 	}
-	r.store.breaker.leave(r.trial, r.outcome(err), err)
+	r.tell(err)
 	return err
 }
 
-// outcome is what an error says of the remote.
-func (r *request) outcome(err error) outcome {
+// tell tells the breaker what an error says of the remote.
+func (r *request) tell(err error) {
+	breaker, wait := r.store.breaker, retryAfter(err)
+	if mayPass(err) {
+		r.store.stats.failures.Add(1)
+	}
 	switch {
 	case isLocal(err):
-		return unknown
+		breaker.leave(r.trial, unknown, nil)
 	case !mayPass(err):
-		return answered
+		breaker.leave(r.trial, answered, nil)
+	case wait > r.store.opts.Timeout:
+		breaker.rest(r.trial, wait, err)
+	case wait > 0:
+		breaker.leave(r.trial, unknown, nil) // tries says more when it is not made again
+	case r.read >= steady:
+		breaker.leave(r.trial, answered, nil) // over a bad line, but it is there
+	default:
+		breaker.leave(r.trial, silent, err)
 	}
-	r.store.stats.failures.Add(1)
-	if r.read >= steady {
-		return answered // over a bad line, but it is there
-	}
-	return silent
 }
 
 // steady is after how many bytes what failed before is forgiven: a long transfer
@@ -125,15 +132,23 @@ func (s *Store) ask(ctx context.Context, call func(*request) error) error {
 type tries struct{ failed int }
 
 // again waits until the request may be made again after err, and returns err if
-// it may not.
+// it may not. A remote that says when it wants to be asked is waited for so long;
+// if that is longer than it may be silent, the breaker is open by now.
 func (t *tries) again(ctx context.Context, s *Store, err error) error {
 	t.failed++
-	if !mayPass(err) || t.failed >= s.opts.Attempts || s.breaker.refuses() != nil {
+	if !mayPass(err) || s.breaker.refuses() != nil {
+		return err
+	}
+	wait := retryAfter(err)
+	if t.failed >= s.opts.Attempts {
+		if wait > 0 { // it has always answered, and never done what it was asked
+			s.breaker.leave(false, silent, err)
+		}
 		return err
 	}
 	s.stats.retries.Add(1)
 	select {
-	case <-s.opts.Sleep(backoff(t.failed)):
+	case <-s.opts.Sleep(wait + backoff(t.failed)):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -44,7 +44,8 @@ func (s *Store) send(ctx context.Context, o outgoing) (sent int64, err error) {
 		if err == nil {
 			return sent, nil
 		}
-		if o.there != nil && !isLocal(err) && ctx.Err() == nil {
+		asksForRest := retryAfter(err) > 0 // also from looking
+		if o.there != nil && !isLocal(err) && !asksForRest && ctx.Err() == nil {
 			there, lookErr := o.there(ctx, err)
 			switch exists := errors.Is(err, ErrExists); {
 			case there && lookErr == nil:

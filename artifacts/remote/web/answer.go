@@ -3,7 +3,6 @@ package web
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -31,6 +30,9 @@ func (e *answerError) Error() string {
 	if e.words != "" {
 		text += fmt.Sprintf(" (%s)", e.words)
 	}
+	if e.after > 0 {
+		text += fmt.Sprintf(", to be asked again in %v", e.after)
+	}
 	if e.advice != "" {
 		text += ": " + e.advice
 	}
@@ -51,7 +53,7 @@ func (d *Driver) refused(r request, resp *http.Response) error {
 		request: r.String(),
 		status:  status(resp),
 		words:   d.words(resp),
-		after:   retryAfter(resp.Header.Get("Retry-After"), time.Now()),
+		after:   remote.ParseRetryAfter(resp.Header),
 	}
 	if !sameServer(resp.Request.URL, d.base) {
 		e.from = resp.Request.URL.Scheme + "://" + resp.Request.URL.Host
@@ -156,19 +158,4 @@ func (o *otherText) Unwrap() error { return o.err }
 func mediaType(h http.Header) string {
 	text, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	return strings.ToLower(strings.TrimSpace(text))
-}
-
-// maxRetryAfter is the longest time that a server can ask to be left alone.
-const maxRetryAfter = 10 * time.Minute
-
-// retryAfter reads a Retry-After header (RFC 9110, 10.2.3), of seconds or a date.
-// What is malformed or past is 0.
-func retryAfter(text string, now time.Time) time.Duration {
-	var wait time.Duration
-	if seconds, err := strconv.ParseUint(text, 10, 64); err == nil {
-		wait = time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
-	} else if at, err := http.ParseTime(text); err == nil {
-		wait = at.Sub(now)
-	}
-	return min(max(wait, 0), maxRetryAfter)
 }

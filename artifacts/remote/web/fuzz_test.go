@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 )
 
@@ -80,16 +79,6 @@ func FuzzShown(f *testing.F) {
 		got := d.shown(text)
 		if strings.ContainsAny(got, "\n\r\x1b\x00") || utf8.RuneCountInString(got) > maxWords+1 || !utf8.ValidString(got) || strings.Contains(got, token) {
 			t.Errorf("%q is shown as %q", text, got)
-		}
-	})
-}
-
-func FuzzRetryAfter(f *testing.F) {
-	f.Add("120")
-	f.Add("Thu, 26 Nov 2026 12:00:05 GMT")
-	f.Fuzz(func(t *testing.T, text string) {
-		if got := retryAfter(text, time.Unix(1_800_000_000, 0)); got < 0 || got > maxRetryAfter {
-			t.Errorf("%q: %v", text, got)
 		}
 	})
 }
