@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"cloud.google.com/go/storage"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -25,13 +26,17 @@ import (
 // A failure says what went wrong in words of this package. The SDKs' errors have
 // whole requests in them, signatures included, so they are not in its chain.
 type failure struct {
-	text string
-	kind error // that errors.Is is to find; may be nil
+	text  string
+	kind  error         // that errors.Is is to find; may be nil
+	after time.Duration // when the server wants to be asked again, if it said so
 }
 
 func (f *failure) Error() string { return f.text }
 
 func (f *failure) Unwrap() error { return f.kind }
+
+// RetryAfter is how long the server asks to be left alone, 0 if it does not.
+func (f *failure) RetryAfter() time.Duration { return f.after }
 
 var (
 	errNoBucket      = errors.New("no such bucket")
@@ -43,6 +48,7 @@ var (
 type answer struct {
 	status int
 	code   string
+	header http.Header // nil where it is not known
 }
 
 func (a answer) String() string {
@@ -55,14 +61,19 @@ func answerOf(err error) answer {
 	var google *googleapi.Error
 	switch {
 	case errors.As(err, &azure):
-		return answer{azure.StatusCode, azure.ErrorCode}
-	case errors.As(err, &google):
-		if len(google.Errors) > 0 {
-			return answer{google.Code, google.Errors[0].Reason}
+		a := answer{status: azure.StatusCode, code: azure.ErrorCode}
+		if azure.RawResponse != nil {
+			a.header = azure.RawResponse.Header
 		}
-		return answer{status: google.Code}
+		return a
+	case errors.As(err, &google):
+		a := answer{status: google.Code, header: google.Header}
+		if len(google.Errors) > 0 {
+			a.code = google.Errors[0].Reason
+		}
+		return a
 	case errors.Is(err, storage.ErrBucketNotExist):
-		return answer{http.StatusNotFound, "NoSuchBucket"}
+		return answer{status: http.StatusNotFound, code: "NoSuchBucket"}
 	case errors.Is(err, storage.ErrObjectNotExist):
 		return answer{status: http.StatusNotFound}
 	}
@@ -74,6 +85,7 @@ func answerOfS3(err error) answer {
 	var response *awshttp.ResponseError
 	if errors.As(err, &response) && response.Response != nil {
 		a.status = response.HTTPStatusCode()
+		a.header = response.Response.Header
 	}
 	var withCode smithy.APIError
 	if errors.As(err, &withCode) {
@@ -122,19 +134,19 @@ func (d *driver) explain(ctx context.Context, doing string, err error) error {
 	switch {
 	case errors.Is(err, errNoBucket) || kind == errNoBucket:
 		text := fmt.Sprintf("there is no %s %s, or not for these credentials", providers()[d.address.scheme].bucket, d.address.bucket)
-		return &failure{text, remote.ErrForbidden}
+		return &failure{text: text, kind: remote.ErrForbidden}
 	case errors.Is(err, errNoCredentials), errors.As(err, &refused), errors.As(err, &final):
-		return &failure{doing + ": " + d.redact(text(err)), remote.ErrForbidden}
+		return &failure{text: doing + ": " + d.redact(text(err)), kind: remote.ErrForbidden}
 	case said.status == http.StatusMovedPermanently:
-		return &failure{fmt.Sprintf("%s: the bucket %s is in another region: name it by ?region=", doing, d.address.bucket), remote.ErrForbidden}
+		return &failure{text: fmt.Sprintf("%s: the bucket %s is in another region: name it by ?region=", doing, d.address.bucket), kind: remote.ErrForbidden}
 	case kind == artifacts.ErrNotFound, kind == remote.ErrExists:
 		return fmt.Errorf("%s: %w", doing, kind)
 	case kind != nil:
 		return fmt.Errorf("%s: %w (%s%s)", doing, kind, d.redact(said.String()), d.hint(said, doing))
 	case said.status != 0:
-		return &failure{fmt.Sprintf("%s: the server answered %s", doing, d.redact(said.String())), nil}
+		return &failure{text: fmt.Sprintf("%s: the server answered %s", doing, d.redact(said.String())), after: remote.ParseRetryAfter(said.header)}
 	}
-	return &failure{doing + ": " + d.redact(text(err)), nil}
+	return &failure{text: doing + ": " + d.redact(text(err))}
 }
 
 // hint says what an answer may mean beside what it says: without the right to list

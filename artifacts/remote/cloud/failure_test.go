@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/remote"
@@ -23,6 +24,7 @@ func answering(t *testing.T, status int, code string) map[string]*cloudtest.Serv
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		said := fmt.Sprintf("%s sig=%s %s", r.URL, secret, r.Header.Get("Authorization"))
 		w.Header().Set("x-ms-error-code", code)
+		w.Header().Set("Retry-After", "7")
 		if strings.HasPrefix(r.URL.Path, "/storage/v1") || strings.HasPrefix(r.URL.Path, "/upload") {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(status)
@@ -77,6 +79,22 @@ func TestAnswers(t *testing.T) {
 				if hinted != (name == "s3" && what != "Write" && tt.status == http.StatusForbidden) {
 					t.Errorf("%s: %v", doing, err)
 				}
+			}
+		}
+	}
+}
+
+// When a server wants to be asked again is passed on, whatever its protocol.
+func TestRetryAfterIsTold(t *testing.T) {
+	for name, s := range answering(t, http.StatusServiceUnavailable, "SlowDown") {
+		d := open(t, s, "team-cache/a")
+		_, stat := d.Stat(ctx, "ac/1")
+		_, read := d.Read(ctx, "ac/1", 0, -1)
+		write := d.Write(ctx, "ac/1", remotetest.Bytes([]byte("x")), true)
+		for what, err := range map[string]error{"Stat": stat, "Read": read, "Write": write} {
+			var asked interface{ RetryAfter() time.Duration }
+			if !errors.As(err, &asked) || asked.RetryAfter() != 7*time.Second {
+				t.Errorf("%s, %s: %v, want one that says 7s", name, what, err)
 			}
 		}
 	}
