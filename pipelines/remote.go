@@ -30,6 +30,10 @@ type Remote struct {
 	TokenEnv  string        // variable of the environment that has the bearer token
 	CA        string        // absolute path of a file with the certificates to believe, as PEM
 
+	// PlainCredentials lets a token or a password go over http:// to another
+	// machine, where everybody on the way can read it.
+	PlainCredentials bool
+
 	// FromPipeline says that a pipeline file names the remote and not the user: it
 	// may be of a stranger, who must not get what the user shows to others.
 	FromPipeline bool
@@ -49,7 +53,7 @@ var remoteSchemes = []string{"file", "s3", "gs", "azblob", "http", "https"}
 
 // remoteKeys are what a remote's table may have; all but url may stand as
 // options behind the # of a URL.
-var remoteKeys = []string{"url", "mode", "upload", "parallel", "bandwidth", "timeout", "min_rate", "token_env", "ca"}
+var remoteKeys = []string{"url", "mode", "upload", "parallel", "bandwidth", "timeout", "min_rate", "token_env", "plain_credentials", "ca"}
 
 // Bounds of a remote's settings.
 const (
@@ -109,8 +113,12 @@ func readRemoteText(text, dir string, fromPipeline bool, report func(remoteProbl
 
 // optionValue is an option's text as a file would have it.
 func optionValue(key, text string) any {
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil && key == "parallel" {
+	n, err := strconv.ParseInt(text, 10, 64)
+	switch {
+	case key == "parallel" && err == nil:
 		return n
+	case key == "plain_credentials" && (text == "true" || text == "false"):
+		return text == "true"
 	}
 	return text
 }
@@ -217,6 +225,8 @@ func (r *remoteReader) readKey(key string, value any, dir string) {
 		r.Timeout = timeout
 	case "token_env":
 		r.readTokenEnv(value)
+	case "plain_credentials":
+		r.readPlainCredentials(value)
 	case "ca":
 		path, ok := value.(string)
 		switch {
@@ -275,6 +285,19 @@ func (r *remoteReader) readTokenEnv(value any) {
 	r.TokenEnv = text
 }
 
+// readPlainCredentials reads whether credentials may go where others can read
+// them, which is not a pipeline file's to say: they are its user's.
+func (r *remoteReader) readPlainCredentials(value any) {
+	allowed, ok := value.(bool)
+	switch {
+	case !ok:
+		r.wrong("plain_credentials", "plain_credentials must be true or false, not %s", describe(value))
+	case r.FromPipeline:
+		r.wrong("plain_credentials", "a pipeline file cannot say that your credentials may go where others can read them: name the remote in your settings")
+	}
+	r.PlainCredentials = allowed
+}
+
 func (r *remoteReader) hostVariable() string {
 	if name := r.HostVariable(); name != "" {
 		return name
@@ -315,6 +338,9 @@ func (r *remoteReader) checkTogether() {
 	}
 	if r.URL != "" && !isWeb && r.TokenEnv != "" {
 		r.wrong("token_env", "token_env is for http:// and https://, not for %s", r.Public())
+	}
+	if r.URL != "" && !strings.HasPrefix(r.URL, "http://") && r.PlainCredentials {
+		r.wrong("plain_credentials", "plain_credentials is for http://, not for %s", r.Public())
 	}
 	if r.URL != "" && !strings.HasPrefix(r.URL, "https://") && r.CA != "" {
 		r.wrong("ca", "ca is for https://, not for %s", r.Public())

@@ -95,6 +95,10 @@ func TestRemotesRefused(t *testing.T) {
 5:70: cache.remotes: gs://***@b: a pipeline file is no place for credentials: docs/sharing.md says where they are found
 5:70: cache.remotes: gs://***@b: credentials do not belong into the URL of a bucket or a directory: docs/sharing.md says where they are found
 `},
+		{"in the clear", `[{ url = "http://c", plain_credentials = true }, { url = "http://d", plain_credentials = "yes" }]`,
+			`5:52: cache.remotes: a pipeline file cannot say that your credentials may go where others can read them: name the remote in your settings
+5:100: cache.remotes: plain_credentials must be true or false, not the string "yes"
+`},
 		{"a stranger's", `[{ url = "https://a-b.example.com:8443", token_env = "AWS_SECRET_ACCESS_KEY" }, "azblob://c?endpoint=https://evil.example", "s3://b?profile=work"]`,
 			`5:64: cache.remotes: a pipeline file cannot say which of your variables is sent to a server: put the token into PRISMFLOW_TOKEN_A__B_EXAMPLE_COM_8443, which is for this server alone, or name the remote in your settings
 5:91: cache.remotes: azblob://c?***: endpoint says which of your credentials are shown, or to whom: it may stand in your settings, in PRISMFLOW_REMOTE or in --remote, not in a pipeline file
@@ -127,6 +131,14 @@ func TestParseRemote(t *testing.T) {
 	}
 	if got.Public() != "https://***@c.example.com/x" {
 		t.Errorf("shown as %s", got.Public())
+	}
+	if got, err := ParseRemote("http://c#plain_credentials=true", "/"); err != nil || !got.PlainCredentials {
+		t.Errorf("credentials in the clear: %+v, %v", got, err)
+	}
+	for _, text := range []string{"https://c#plain_credentials=true", "s3://c#plain_credentials=true", "http://c#plain_credentials=1"} {
+		if _, err := ParseRemote(text, "/"); err == nil || !strings.Contains(err.Error(), "plain_credentials ") {
+			t.Errorf("%s: %v, want an error that names the option", text, err)
+		}
 	}
 	if got, err := ParseRemote("file:share", "/home/me"); err != nil || got.URL != "file:///home/me/share" {
 		t.Errorf("a relative directory is %+v, %v", got, err)

@@ -112,10 +112,17 @@ func openDriver(r pipelines.Remote, warn func(string), s *streams) (remote.Drive
 	case "file":
 		return fileshare.New(r.URL)
 	case "http", "https":
-		return web.New(r.URL, web.Options{Token: token(r, warn, s), CAFile: r.CA, Parallel: r.Parallel})
+		driver, err := web.New(r.URL, web.Options{Token: token(r, warn, s), AllowPlain: r.PlainCredentials, CAFile: r.CA, Parallel: r.Parallel})
+		if errors.Is(err, web.ErrPlain) {
+			err = fmt.Errorf("%w%s", err, howPlain)
+		}
+		return driver, err
 	}
 	return cloud.Open(r.URL, cloud.Options{LookupEnv: s.lookupEnv})
 }
+
+// howPlain says what to do about web.ErrPlain.
+const howPlain = ", or, if you trust everybody on the way, say plain_credentials = true for it in your settings (#plain_credentials=true behind its URL in PRISMFLOW_REMOTE and --remote)"
 
 // token is the bearer token for a remote; empty for none. One for all remotes,
 // $PRISMFLOW_TOKEN, goes only where the user said so: a pipeline file that

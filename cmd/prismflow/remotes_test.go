@@ -114,6 +114,29 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// Credentials go over plain http to another machine where their owner says so.
+func TestPlainCredentials(t *testing.T) {
+	env := map[string]string{"PRISMFLOW_TOKEN": "general"}
+	for _, test := range []struct {
+		remote pipelines.Remote
+		fine   bool
+	}{
+		{pipelines.Remote{URL: "http://cache.example.com"}, false},
+		{pipelines.Remote{URL: "http://cache.example.com", FromPipeline: true}, true}, // it gets no token
+		{pipelines.Remote{URL: "http://cache.example.com", PlainCredentials: true}, true},
+		{pipelines.Remote{URL: "http://localhost:7117"}, true},
+	} {
+		s, _, _ := atDesk(t, env)
+		store, err := openRemote(test.remote, func(string) {}, s)
+		if (err == nil) != test.fine || err != nil && !strings.Contains(err.Error(), "plain_credentials = true") {
+			t.Errorf("%+v: %v", test.remote, err)
+		}
+		if err == nil {
+			store.Close()
+		}
+	}
+}
+
 // blabber is a server that answers everything by repeating what it was sent.
 type blabber struct {
 	mu   sync.Mutex // guards seen
