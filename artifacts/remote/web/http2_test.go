@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/remote"
 	"github.com/prismflow/prismflow/artifacts/storetest"
 )
@@ -70,9 +71,15 @@ func serveFrames(conn net.Conn, respond func(*http2.Framer, uint32)) {
 
 // statusFrame answers with a status and nothing else.
 func statusFrame(framer *http2.Framer, stream uint32, status string, end bool) {
+	_ = writeStatus(framer, stream, status, end)
+}
+
+func writeStatus(framer *http2.Framer, stream uint32, status string, end bool) error {
 	var block bytes.Buffer
-	_ = hpack.NewEncoder(&block).WriteField(hpack.HeaderField{Name: ":status", Value: status})
-	_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: end})
+	if err := hpack.NewEncoder(&block).WriteField(hpack.HeaderField{Name: ":status", Value: status}); err != nil {
+		return err
+	}
+	return framer.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: end})
 }
 
 func TestHTTP2Faults(t *testing.T) {
@@ -106,5 +113,65 @@ func TestHTTP2Faults(t *testing.T) {
 			t.Errorf("%s: %q shows what the server repeats", what, err)
 		}
 		cancel()
+	}
+}
+
+// forever writes frames until the client has gone or the test is over.
+func forever(t *testing.T, write func() error) {
+	for t.Context().Err() == nil && write() == nil {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// Frames of which nothing comes are silence, however many they are, and a server
+// that always goes away is left.
+func TestHTTP2BusyWithNothing(t *testing.T) {
+	for what, respond := range map[string]func(f *http2.Framer, stream uint32){
+		"pings": func(f *http2.Framer, _ uint32) {
+			forever(t, func() error { return f.WritePing(false, [8]byte{1}) })
+		},
+		"settings": func(f *http2.Framer, _ uint32) {
+			forever(t, func() error { return f.WriteSettings() })
+		},
+		"room for what nobody sends": func(f *http2.Framer, stream uint32) {
+			forever(t, func() error { return f.WriteWindowUpdate(stream, 1) })
+		},
+		"a header that goes on": func(f *http2.Framer, stream uint32) {
+			_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: []byte{0x88}})
+			forever(t, func() error { return f.WriteContinuation(stream, false, nil) })
+		},
+		"a header of any size": func(f *http2.Framer, stream uint32) {
+			_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: []byte{0x88}})
+			field := append([]byte{0x00, 0x01, 'x', 0x7f, 0x81, 0x7f}, make([]byte, 16<<10-6)...)
+			forever(t, func() error { return f.WriteContinuation(stream, false, field) })
+		},
+		"an empty body": func(f *http2.Framer, stream uint32) {
+			statusFrame(f, stream, "200", false)
+			forever(t, func() error { return f.WriteData(stream, false, nil) })
+		},
+		"answers before the answer": func(f *http2.Framer, stream uint32) {
+			forever(t, func() error { return writeStatus(f, stream, "103", false) })
+		},
+		"goodbyes": func(f *http2.Framer, _ uint32) { _ = f.WriteGoAway(0, http2.ErrCodeNo, nil) },
+		"goodbyes that promise an answer": func(f *http2.Framer, stream uint32) {
+			_ = f.WriteGoAway(stream, http2.ErrCodeNo, nil)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel() // they all wait
+			address, opts := frames(t, respond)
+			s, err := remote.New(open(t, address, opts), remote.Options{Timeout: time.Second, Attempts: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			began := time.Now()
+			if _, err := s.GetAction(t.Context(), storetest.Key("http2")); err == nil || errors.Is(err, artifacts.ErrNotFound) {
+				t.Errorf("%v, want that it did not answer", err)
+			}
+			if took := time.Since(began); took > 15*time.Second { // two of a second, on a busy machine
+				t.Errorf("it took %v", took)
+			}
+		})
 	}
 }
