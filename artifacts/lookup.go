@@ -127,7 +127,7 @@ func record(ctx context.Context, s Store, k Key) (r Record, err error) {
 	if r.Manifest.Key != k {
 		return Record{}, missed(ctx, k, ErrCorrupt, "the manifest is that of %s", r.Manifest.Key.Short())
 	}
-	if !r.Manifest.agrees(action) {
+	if !r.Manifest.Agrees(action) {
 		return Record{}, missed(ctx, k, ErrCorrupt, "the recorded result does not name the outputs of its manifest and those alone")
 	}
 	return r, nil
@@ -146,10 +146,10 @@ func decodeStored(encoded []byte) (Manifest, error) {
 // wrong says that what was read is what the store has, and is of no use.
 func wrong(err error) error { return fmt.Errorf("%w: %w", ErrCorrupt, err) }
 
-// agrees says whether the action names the outputs of the manifest and nothing
+// Agrees says whether an action names the outputs of the manifest and nothing
 // else: what it named beside them would be vouched for by no signature and no
 // digest of the manifest, and yet be fetched and kept.
-func (m Manifest) agrees(a ActionResult) bool {
+func (m Manifest) Agrees(a ActionResult) bool {
 	more := 1 // the manifest
 	if _, signed := a.File(SignaturePath); signed {
 		more++

@@ -68,11 +68,18 @@ func readAction(path string) (action []byte, modified time.Time, err error) {
 		return nil, time.Time{}, err
 	}
 	if info.Size() > maxAction {
-		return nil, time.Time{}, fmt.Errorf("%d bytes where at most %d are believed", info.Size(), maxAction)
+		return nil, time.Time{}, fmt.Errorf("%d bytes where at most %d are believed: %w", info.Size(), maxAction, artifacts.ErrCorrupt)
 	}
 	action = make([]byte, info.Size())
 	_, err = io.ReadFull(f, action)
 	return action, info.ModTime(), err
+}
+
+// unread says whether an error of readAction is of this moment or this user, and
+// not of what is in the file: there may be a sound result.
+func unread(err error) bool {
+	var failure *fs.PathError
+	return errors.As(err, &failure) && !errors.Is(err, fs.ErrNotExist)
 }
 
 // touch records the use of an action by its modification time: at most once

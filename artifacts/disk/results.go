@@ -3,6 +3,7 @@ package disk
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -137,8 +138,13 @@ func (s *Store) complete(ctx context.Context, r *Result) {
 	if r.Manifest, r.Damaged = s.readManifest(ctx, manifest); r.Damaged != nil {
 		return
 	}
-	if !r.Alternative && r.Manifest.Key != r.Key {
+	switch {
+	case r.Alternative: // its files have other names, and nobody looks it up
+	case r.Manifest.Key != r.Key:
 		r.Damaged = fmt.Errorf("its manifest is that of %s", r.Manifest.Key.Short())
+		return
+	case !r.Manifest.Agrees(artifacts.ActionResult{OutputFiles: r.Files}):
+		r.Damaged = errors.New("it does not name the outputs of its manifest and those alone")
 		return
 	}
 	for _, f := range r.Files {

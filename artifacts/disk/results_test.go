@@ -120,3 +120,36 @@ func TestReplacedMeanwhile(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyAgrees: what a list calls damaged, and a look-up takes for a miss,
+// Verify finds, and takes out if it is to.
+func TestVerifyAgrees(t *testing.T) {
+	s, c := openClocked(t)
+	all := publishAt(t, s, c, 3)
+	encoded, _, err := readAction(s.actionPath(all[0].Key))
+	must(t, err)
+	must(t, s.PutAction(ctx, all[1].Key, encoded, true)) // another's
+	action, err := artifacts.DecodeActionResult(encoded)
+	must(t, err)
+	action.OutputFiles = append(action.OutputFiles, artifacts.OutputFile{Path: "more", Digest: all[2].Outputs["own"].Digest, Bytes: all[2].Outputs["own"].Bytes})
+	must(t, s.PutAction(ctx, all[0].Key, action.Encode(), true)) // of more than its manifest says
+
+	damaged := map[artifacts.Key]bool{}
+	must(t, s.EachResult(ctx, func(r Result) error {
+		damaged[r.Key] = r.Damaged != nil
+		return nil
+	}))
+	for i, m := range all {
+		if _, err := artifacts.Lookup(ctx, s, m.Key); damaged[m.Key] != (err != nil) || damaged[m.Key] != (i < 2) {
+			t.Errorf("result %d is damaged: %v, and the look-up says %v", i, damaged[m.Key], err)
+		}
+	}
+	report, err := s.Verify(ctx, VerifyOptions{Repair: true})
+	if err != nil || len(report.Problems) != 2 || !report.Problems[0].Repaired || !report.Problems[1].Repaired {
+		t.Errorf("%+v, %v, want two problems that are repaired", report, err)
+	}
+	wantHits(t, s, all[2:], true)
+	if report, err := s.Verify(ctx, VerifyOptions{}); err != nil || report.Actions != 1 || len(report.Problems) != 0 {
+		t.Errorf("afterwards: %+v, %v", report, err)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sourcegraph/conc/pool"
 
@@ -34,8 +35,8 @@ type Problem struct {
 
 // VerifyOptions are the choices of Verify. The zero value only looks.
 type VerifyOptions struct {
-	// Repair moves corrupt blobs to quarantine and removes actions that lack a
-	// blob: both are misses then, and computed again.
+	// Repair moves corrupt blobs to quarantine and removes broken actions: both are
+	// misses then, and computed again. What this user may not read stays.
 	Repair bool
 
 	// Mend may put a whole action in the place of a broken one, which is then
@@ -48,8 +49,8 @@ type VerifyOptions struct {
 }
 
 // Verify hashes every blob again, whatever is remembered of it, on all
-// processors, and checks that every action can be read and has all of its
-// blobs. When ctx ends, the report has what was found until then.
+// processors, and checks that every action can be read, is that of its manifest
+// and has all of its blobs. When ctx ends, the report has what was found until then.
 func (s *Store) Verify(ctx context.Context, opts VerifyOptions) (VerifyReport, error) {
 	blobs, err := s.listBlobs(ctx)
 	if err != nil {
@@ -142,7 +143,7 @@ func (s *Store) verifyActions(ctx context.Context, opts VerifyOptions, report *V
 			return err
 		}
 		p := Problem{Name: name, Error: why.Error()}
-		if opts.Repair {
+		if opts.Repair && !unread(why) {
 			p.Repaired = s.repairAction(ctx, k, info, opts.Mend) == nil
 		}
 		report.Problems = append(report.Problems, p)
@@ -177,18 +178,20 @@ func unchanged(before, now fs.FileInfo) bool {
 	return errA == nil && errB == nil && a == b
 }
 
+// verifyAction says what is wrong with an action, by the same measure as
+// EachResult, and of another program's whether its blobs are there.
 func (s *Store) verifyAction(ctx context.Context, k artifacts.Key) error {
-	encoded, _, err := readAction(s.actionPath(k))
-	if err != nil {
-		return err
-	}
-	action, err := artifacts.DecodeActionResult(encoded)
-	if err != nil {
-		return err
-	}
-	for _, f := range action.OutputFiles {
-		if err := s.has(ctx, f); err != nil {
-			return err
+	for _, result := range s.readResults(ctx, k, time.Time{}) {
+		if result.Damaged != nil {
+			return result.Damaged
+		}
+		if !result.Foreign {
+			continue
+		}
+		for _, f := range result.Files {
+			if err := s.has(ctx, f); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
