@@ -221,7 +221,10 @@ func (s *Store) listActions(ctx context.Context) ([]storedAction, error) {
 		k := artifacts.Key(name)
 		a := storedAction{key: k, path: s.actionPath(k), used: info.ModTime()}
 		encoded, _, err := readAction(a.path)
-		if err == nil {
+		switch {
+		case unread(err): // its blobs would go, and it may be whole
+			return fmt.Errorf("a result cannot be read, so what it needs is not known: %w: let its owner chmod g=u it, or remove the file if the disk is broken", err)
+		case err == nil:
 			// One that cannot be decoded refers to nothing and ages.
 			decoded, _ := artifacts.DecodeActionResult(encoded)
 			for _, f := range decoded.OutputFiles {

@@ -105,8 +105,9 @@ var helpers = map[string]func(dir string) error{
 		}
 		return s.Close()
 	},
-	"leave": leaveToOthers,
-	"find":  findOfOthers,
+	"leave":          leaveToOthers,
+	"find":           findOfOthers,
+	"collect-unread": collectUnread,
 	"publish": func(dir string) error {
 		syscall.Umask(0o022) // what is made is not for the group by itself
 		s, err := Open(dir, Options{})

@@ -56,6 +56,21 @@ func TestTwoUsersState(t *testing.T) {
 	bob.Start(t, "find", store).End()
 }
 
+// TestActionOfAnother: an action that one of two users may not read may be a sound
+// result. Nothing that it may need is taken, and it is not taken to be broken.
+func TestActionOfAnother(t *testing.T) {
+	_, bob, exe, store := twoUsers(t)
+	s, err := Open(store, Options{})
+	must(t, err)
+	t.Cleanup(func() { must(t, s.Close()) })
+	key := fill(t, s, 1)[0]
+	must(t, os.Chmod(s.actionPath(key), 0o600))
+	startAs(t, exe, bob, "collect-unread", store).end()
+	if _, err := artifacts.Lookup(ctx, s, key); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestSharing: a directory that was in use before it was shared is the group's in
 // what Open can mend at once; the rest is named.
 func TestSharing(t *testing.T) {
@@ -151,6 +166,22 @@ func findOfOthers(dir string) error {
 	}
 	if n, err := s.CleanTemp(ctx); n != 1 || err != nil {
 		return fmt.Errorf("removed %d, %w, want the one that others may remove", n, err)
+	}
+	return s.Close()
+}
+
+// collectUnread collects and repairs where it may not read the one action.
+func collectUnread(dir string) error {
+	s, err := Open(dir, Options{})
+	if err != nil {
+		return err
+	}
+	if report, err := s.GC(ctx, GCOptions{}); !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "chmod g=u") {
+		return fmt.Errorf("gc: %+v, %w, want that it may not read and what to do", report, err)
+	}
+	report, err := s.Verify(ctx, VerifyOptions{Repair: true})
+	if err != nil || len(report.Problems) != 1 || report.Problems[0].Repaired {
+		return fmt.Errorf("verify: %+v, %w, want one problem that stays", report, err)
 	}
 	return s.Close()
 }
