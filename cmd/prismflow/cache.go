@@ -34,7 +34,7 @@ type cacheOptions struct {
 }
 
 func (o *cacheOptions) register(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.cache, "cache", "", "cache `DIR` (default $PRISMFLOW_CACHE, or prismflow in the user's cache directory)")
+	cmd.Flags().StringVar(&o.cache, "cache", "", "cache `DIR` (default $PRISMFLOW_CACHE, [cache] dir of your settings, or prismflow in the user's cache directory)")
 	registerJSON(cmd, &o.json, "print one JSON object")
 }
 

@@ -14,6 +14,16 @@ type tokenOptions struct {
 	name string
 	role string
 	add  string
+	json bool
+}
+
+// tokenReport is what `cache token --json` prints.
+type tokenReport struct {
+	Format int    `json:"format"`
+	Name   string `json:"name"`
+	Role   string `json:"role"`
+	Token  string `json:"token"`          // the secret, this once
+	Line   string `json:"line,omitempty"` // for the token file, without --add
 }
 
 func newCacheTokenCommand(s *streams) *cobra.Command {
@@ -27,7 +37,8 @@ serves, and prints it: this once, for all that is kept of it is its hash. With
 server notices; without, the line to put there is printed as well. To take a
 token back, remove its line.`,
 		Example: `  prismflow cache token --add tokens --name ci --role read-write
-  prismflow cache token --name laptop`,
+  prismflow cache token --name laptop
+  prismflow cache token --add tokens --name nightly --json`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return runCacheToken(o, s) },
 	}
@@ -35,6 +46,7 @@ token back, remove its line.`,
 	flags.StringVar(&o.name, "name", "", "whose it is, for logs: `NAME` (default: the user's)")
 	flags.StringVar(&o.role, "role", "read", "what it is good for: `ROLE`, read or read-write")
 	flags.StringVar(&o.add, "add", "", "add it to the token file `FILE`, which is made where there is none")
+	registerJSON(cmd, &o.json, "print one JSON object")
 	complete(cmd, "role", "read", "read-write")
 	return cmd
 }
@@ -48,21 +60,28 @@ func runCacheToken(o tokenOptions, s *streams) error {
 	if err := server.CheckTokenName(name); err != nil {
 		return usageError{fmt.Errorf("--name: %w", err)}
 	}
+	report := tokenReport{Format: 1, Name: name, Role: role.String()}
 	if o.add == "" {
-		secret, line, err := server.NewToken(name, role)
-		if err != nil {
-			return err
-		}
-		s.out.printf("%s\n", secret)
-		s.err.printf("the line for the token file of \"prismflow cache serve\":\n")
-		s.out.printf("%s\n", line)
-		return nil
+		report.Token, report.Line, err = server.NewToken(name, role)
+	} else if report.Token, err = server.AddToken(s.path(o.add), name, role); err != nil {
+		err = fmt.Errorf("adding a token: %w", err)
 	}
-	secret, err := server.AddToken(s.path(o.add), name, role)
-	if err != nil {
-		return fmt.Errorf("adding a token: %w", err)
+	switch {
+	case err != nil:
+		return err
+	case o.json:
+		return writeJSON(s.out, report)
 	}
-	s.out.printf("%s\n", secret)
-	s.err.printf("%s may %s; only its hash is in %s\n", name, role, o.add)
+	report.write(o.add, s)
 	return nil
+}
+
+func (r tokenReport) write(file string, s *streams) {
+	s.out.printf("%s\n", r.Token)
+	if file == "" {
+		s.err.printf("the line for the token file of \"prismflow cache serve\":\n")
+		s.out.printf("%s\n", r.Line)
+		return
+	}
+	s.err.printf("%s may %s; only its hash is in %s\n", r.Name, r.Role, file)
 }

@@ -26,7 +26,7 @@ var jsonForms = map[string]any{
 	"clean": cleanReport{}, "cache-ls": cacheLsReport{}, "cache-stat": cacheStatReport{}, "cache-verify": cacheVerifyReport{}, "cache-gc": gcReport{},
 	"torch": torchReport{}, "doctor": doctorReport{}, "version": versionReport{},
 	"show-binary": binaryReport{}, "recommend": recommendReport{}, "compare": compare.Report{}, "sweep": sweepReport{},
-	"cache-push": transferReport{}, "cache-trust": trustReport{},
+	"cache-push": transferReport{}, "cache-token": tokenReport{}, "cache-trust": trustReport{},
 	"runs-show": runShowReport{}, "runs-diff": runsDiffReport{}, "runs-rm": runsRmReport{}, "runs-pin": runsPinReport{},
 }
 
