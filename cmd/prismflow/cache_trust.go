@@ -244,19 +244,41 @@ func runTrustRm(name string, asJSON bool, s *streams) error {
 	if err != nil {
 		return err
 	}
-	removed, err := trust.RemoveFromFile(settings.trustedFile(), name)
-	switch {
-	case err != nil:
+	before, err := settings.named()
+	if err != nil {
 		return err
+	}
+	removed, err := trust.RemoveFromFile(settings.trustedFile(), name)
+	if err != nil {
+		return err
+	}
+	left, err := settings.named()
+	if err != nil {
+		return err
+	}
+	still := stillNamed(name, before, left)
+	switch {
+	case still != "":
+		return usageError{fmt.Errorf("%s is trusted still, as %s, by [cache] trusted in %s: take that line out, too", name, still, settings.path)}
 	case removed == 0:
 		return usageError{fmt.Errorf("%s has nobody of the name %q", settings.trustedFile(), name)}
 	case asJSON:
 		return runTrust(true, s)
 	}
 	s.out.printf("%s of %s taken out\n", count(removed, "key"), name)
-	left, err := settings.circle(nil, s)
-	if err == nil && left.anybody {
+	if len(left.Members()) == 0 {
 		s.out.printf("nobody is named any more: results are taken from remotes whoever made them\n")
 	}
 	return nil
+}
+
+// stillNamed is what those who are left call somebody of whom a name was taken out:
+// by that name or, with one of the keys that it had before, by another.
+func stillNamed(name string, before, left *trust.Set) string {
+	for _, member := range left.Members() {
+		if member.Name == name || before.Name(member.Key) == name {
+			return member.Name
+		}
+	}
+	return ""
 }

@@ -13,7 +13,8 @@ import (
 // userSettings are what the user set for all pipelines.
 type userSettings struct {
 	pipelines.Settings
-	dir string // of the settings' file and what lies beside it; empty where there is none
+	path string // of the settings' file, which need not be there
+	dir  string // of that file and what lies beside it; empty where there is none
 }
 
 // readSettings reads the user's settings, which are in the file that
@@ -29,7 +30,7 @@ func readSettings(s *streams) (userSettings, error) {
 	}
 	path = s.path(path)
 	settings, err := pipelines.LoadSettings(path)
-	return userSettings{settings, filepath.Dir(path)}, err
+	return userSettings{settings, path, filepath.Dir(path)}, err
 }
 
 // trustedFile has a line for everybody whose results the user believes.
@@ -76,17 +77,8 @@ func (u userSettings) circle(pipeline *pipelines.Pipeline, s *streams) (circle, 
 	if c.own, err = u.signer(); err != nil {
 		return c, err
 	}
-	if u.dir != "" {
-		if c.set, err = trust.ReadSet(u.trustedFile()); err != nil {
-			return c, usageError{err}
-		}
-	}
-	own, err := parseMembers(u.Cache.Trusted)
-	if err != nil {
+	if c.set, err = u.named(); err != nil {
 		return c, err
-	}
-	for _, member := range own {
-		c.set.Add(member)
 	}
 	if pipeline != nil {
 		if err := c.takeIn(pipeline.Cache.Trusted); err != nil {
@@ -98,6 +90,21 @@ func (u userSettings) circle(pipeline *pipelines.Pipeline, s *streams) (circle, 
 		c.set.Add(trust.Member{Name: ownName(s), Key: c.own.Key()})
 	}
 	return c, nil
+}
+
+// named are those whom the user's files name.
+func (u userSettings) named() (set *trust.Set, err error) {
+	set = &trust.Set{}
+	if u.dir != "" {
+		if set, err = trust.ReadSet(u.trustedFile()); err != nil {
+			return nil, usageError{err}
+		}
+	}
+	own, err := parseMembers(u.Cache.Trusted)
+	for _, member := range own {
+		set.Add(member)
+	}
+	return set, err
 }
 
 // takeIn adds those whom a pipeline names, if the user names nobody.
