@@ -60,7 +60,7 @@ func runCacheVerify(ctx context.Context, o cacheOptions, repair bool, s *streams
 	}
 	report := cacheVerifyReport{Format: 1, Interrupted: err != nil, VerifyReport: found}
 	report.judge()
-	if writeErr := report.write(o, s); writeErr != nil {
+	if writeErr := report.write(o, repair, s); writeErr != nil {
 		return writeErr
 	}
 	switch {
@@ -83,19 +83,22 @@ func (r *cacheVerifyReport) judge() {
 	}
 }
 
-func (r cacheVerifyReport) write(o cacheOptions, s *streams) error {
+func (r cacheVerifyReport) write(o cacheOptions, repair bool, s *streams) error {
 	if o.json {
 		return writeJSON(s.out, r)
 	}
-	writeVerification(s.out, r)
+	writeVerification(s.out, r, repair)
 	return nil
 }
 
-func writeVerification(to stream, report cacheVerifyReport) {
+func writeVerification(to stream, report cacheVerifyReport, repair bool) {
+	left := 0
 	for _, problem := range report.Problems {
 		end := ""
 		if problem.Repaired {
 			end = " (taken out)"
+		} else {
+			left++
 		}
 		to.printf("%s: %s%s\n", problem.Name, problem.Error, end)
 	}
@@ -108,6 +111,8 @@ func writeVerification(to stream, report cacheVerifyReport) {
 		to.printf("ok\n")
 	case report.OK:
 		to.printf("%s repaired\n", count(len(report.Problems), "problem"))
+	case repair:
+		to.printf("%s, of which %d could not be repaired: the cause is above\n", count(len(report.Problems), "problem"), left)
 	default:
 		to.printf("%s; \"prismflow cache verify --repair\" takes out what is broken\n", count(len(report.Problems), "problem"))
 	}
