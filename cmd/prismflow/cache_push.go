@@ -53,7 +53,7 @@ remembered behind them, to all remotes that may be written to, whatever their
 upload says. What a remote has already is not sent again. It runs nothing: name
 the parameters with which the results were computed.
 
-The exit code is 3 when a result could not be sent.`
+The exit code is 3 when a result could not be sent to one of them.`
 
 func newCachePushCommand(s *streams) *cobra.Command {
 	var o transferOptions
@@ -223,7 +223,7 @@ func runPush(ctx context.Context, file string, names []string, o transferOptions
 	}
 	t.finish(ctx, s)
 	moved := t.report.Shared
-	t.report.OK = moved.Failed == 0
+	t.report.OK = moved.Failed == 0 && t.sharing.unopened == 0
 	summary := fmt.Sprintf("%s sent (%s) of %s that are here", count(moved.Uploaded, "result"), byteSize(moved.UploadedBytes), count(offered, "result"))
 	if moved.Failed > 0 {
 		summary += fmt.Sprintf("; %d could not be sent", moved.Failed)
@@ -274,7 +274,7 @@ func (t *transfer) pull(ctx context.Context, stage engine.StageReport, s *stream
 	switch stage.State {
 	case engine.StateFresh:
 		pulled.State = transferHere
-		return pulled, nil
+		return pulled, t.pullRowsOf(ctx, stage)
 	case engine.StateRemote:
 	default:
 		return pulled, nil
@@ -290,11 +290,30 @@ func (t *transfer) pull(ctx context.Context, stage engine.StageReport, s *stream
 	case err != nil:
 		return pulled, fmt.Errorf("stage %s: %w", stage.Name, err)
 	}
+	pulled.State, pulled.From = transferDownloaded, from
+	return pulled, t.pullRows(ctx, stage.Name, manifest)
+}
+
+// pullRowsOf downloads the rows behind a result that is here already: a run that
+// downloaded it had no use for them.
+func (t *transfer) pullRowsOf(ctx context.Context, stage engine.StageReport) error {
+	manifest, err := artifacts.LookupManifest(ctx, t.store, stage.Key)
+	var miss *artifacts.Miss
+	if errors.As(err, &miss) {
+		return nil // collected since
+	}
+	if err != nil {
+		return err
+	}
+	return t.pullRows(ctx, stage.Name, manifest)
+}
+
+// pullRows downloads the rows that are remembered behind a result.
+func (t *transfer) pullRows(ctx context.Context, stage string, manifest artifacts.Manifest) error {
 	for _, rows := range manifest.Memos {
 		if err := t.sharing.cache.FetchRows(ctx, rows); err != nil {
-			return pulled, fmt.Errorf("the rows behind stage %s: %w", stage.Name, err)
+			return fmt.Errorf("the rows behind stage %s: %w", stage, err)
 		}
 	}
-	pulled.State, pulled.From = transferDownloaded, from
-	return pulled, nil
+	return nil
 }

@@ -155,6 +155,8 @@ type sharing struct {
 	cache  *tiered.Cache // nil: nobody is asked
 	chosen int           // how many remotes are named, also where none of them is one that the command is for
 	names  []string      // of the remotes that were opened
+
+	unopened int // remotes that were to be, and could not
 }
 
 // sharingOptions are how a command shares.
@@ -180,6 +182,7 @@ func (h *sharing) open(chosen []pipelines.Remote, o sharingOptions, local *disk.
 		store, err := openRemote(r, options.Warn, s)
 		if err != nil {
 			options.Warn(fmt.Sprintf("%v; it is not asked", err))
+			h.unopened++
 			continue
 		}
 		opened = append(opened, tiered.Remote{Store: store, ReadOnly: r.ReadOnly, Upload: tiered.UploadPolicy(r.Upload)})
