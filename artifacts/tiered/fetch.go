@@ -158,12 +158,23 @@ func (c *Cache) bringFiles(ctx context.Context, key artifacts.Key, s *sighting, 
 			continue
 		}
 		seen[f.Digest] = true
-		if size, err := c.local.Stat(ctx, f.Digest); err != nil || size != f.Bytes {
+		if !c.isHere(ctx, f) {
 			missing, total = append(missing, f), total+f.Bytes
 		}
 	}
 	meter := &meter{total: total, progress: progress}
 	return s.at.bringAll(ctx, key, missing, meter)
+}
+
+// isHere says whether the local store has a blob. One whose bytes are wrong is put
+// aside by that look, and fetched: found out later, it would fail who wants the
+// result.
+func (c *Cache) isHere(ctx context.Context, f artifacts.OutputFile) bool {
+	if size, err := c.local.Stat(ctx, f.Digest); err != nil || size != f.Bytes {
+		return false
+	}
+	_, err := c.local.Verified(ctx, f.Digest)
+	return err == nil
 }
 
 // bringAll fetches blobs side by side. An error that is the remote's is a
@@ -195,8 +206,8 @@ func (r *member) bringOne(ctx context.Context, key artifacts.Key, f artifacts.Ou
 		return err
 	}
 	defer unlock()
-	if size, err := local.Stat(ctx, f.Digest); err == nil && size == f.Bytes {
-		return nil // if its bytes are wrong, whoever looks the result up will notice
+	if r.cache.isHere(ctx, f) {
+		return nil
 	}
 	path, err := r.cache.downloadPath(f.Digest)
 	if err != nil {
