@@ -40,6 +40,29 @@ func TestManyAskForOneResult(t *testing.T) {
 	}
 }
 
+// A blob that is here already, and wrong, is fetched with the rest: taken for
+// right, it would fail whoever wants the result.
+func TestFetchOverWrongBytes(t *testing.T) {
+	p, ann, bob := newPlace("bucket"), newUser(t, "ann"), newUser(t, "bob")
+	ann.compute("split", "train", "test")
+	ann.share(at(t, p), "split")
+	bob.compute("other", "train")
+	d := artifacts.DigestOf([]byte("train"))
+	path, err := bob.store.Verified(ctx, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(path, 0o644), os.WriteFile(path, []byte("wrong"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := bob.cache(at(t, p)...).Fetch(ctx, keyOf(t, "split"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bob.store.Verified(ctx, d); err != nil || !bob.has("split") {
+		t.Errorf("the fetched result is not whole: %v", err)
+	}
+}
+
 // A full disk is no miss: what cannot be fetched for want of space could not be
 // computed either.
 func TestFullDisk(t *testing.T) {

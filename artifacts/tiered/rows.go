@@ -191,7 +191,7 @@ func (l *listing) write(ctx context.Context) (done bool, err error) {
 	}
 	missing := l.missing(theirs)
 	if !l.entry.broken && len(missing) == 0 && len(union.Outputs) == len(theirs) {
-		return true, nil
+		return true, l.recheck(ctx)
 	}
 	record, err := l.cache.pack(union)
 	if err != nil {
@@ -204,13 +204,28 @@ func (l *listing) write(ctx context.Context) (done bool, err error) {
 	return false, l.sendNames(ctx, l.key, record, true, l.sent)
 }
 
+// recheck sends what the remote lists of ours and no longer has, for who wants to
+// know.
+func (l *listing) recheck(ctx context.Context) error {
+	if !l.cache.opts.Recheck {
+		return nil
+	}
+	return l.sendBlobs(ctx, l.own(), nil, l.sent)
+}
+
+// own are the segments of ours.
+func (l *listing) own() map[artifacts.Digest]int64 {
+	own := map[artifacts.Digest]int64{}
+	for _, s := range memo.Segments(l.mine) {
+		own[s.Digest] = s.Bytes
+	}
+	return own
+}
+
 // missing are the segments of ours that the remote does not list. Of a broken list
 // that is all of them: what it lists may be absent.
 func (l *listing) missing(theirs []artifacts.OutputFile) map[artifacts.Digest]int64 {
-	missing := map[artifacts.Digest]int64{}
-	for _, s := range memo.Segments(l.mine) {
-		missing[s.Digest] = s.Bytes
-	}
+	missing := l.own()
 	if !l.entry.broken {
 		for _, f := range theirs {
 			delete(missing, f.Digest)

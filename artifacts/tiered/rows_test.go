@@ -88,6 +88,20 @@ func TestRowsTravel(t *testing.T) {
 	}
 }
 
+// Who asks whether a remote has all sends the segments that it lost.
+func TestRecheckSendsLostSegments(t *testing.T) {
+	p, ann, bob := newPlace("bucket"), newUser(t, "ann"), newUser(t, "bob")
+	ann.wantWork(at(t, p), "1 2 3", "1 2 3")
+	for _, f := range segments(p.Object("ac/" + string(listKey(t)))) {
+		p.Set("cas/"+f.Digest.Hex(), nil)
+	}
+	ann.opts.Recheck = true
+	c := ann.cache(at(t, p)...)
+	c.ShareRows(listKey(t))
+	c.Finish(ctx, true, nil)
+	bob.wantWork(at(t, p), "1 2 3", "")
+}
+
 // However many runs there were, the remote's list stays short, and nobody fetches
 // a row many times.
 func TestManyRunsShareRows(t *testing.T) {

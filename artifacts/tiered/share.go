@@ -239,7 +239,7 @@ func (r *member) compare(ctx context.Context, key artifacts.Key, mine artifacts.
 	case err != nil && !isBroken(err):
 		return false, false, err
 	case bytes.Equal(action, mine.Action):
-		return false, false, nil
+		return r.lacking(ctx, mine)
 	}
 	standing, err := artifacts.LookupRecord(ctx, r.Store, key)
 	switch {
@@ -248,9 +248,35 @@ func (r *member) compare(ctx context.Context, key artifacts.Key, mine artifacts.
 	case err != nil:
 		return false, false, err
 	}
-	better := standing.Manifest.Incomplete != "" && mine.Manifest.Incomplete == "" ||
+	if better(standing, mine) {
+		return true, true, nil
+	}
+	return r.lacking(ctx, standing)
+}
+
+// better says whether a result is to take the place of one that stands.
+func better(standing, mine artifacts.Record) bool {
+	return standing.Manifest.Incomplete != "" && mine.Manifest.Incomplete == "" ||
 		standing.Signature == nil && mine.Signature != nil && sameOutputs(standing.Manifest, mine.Manifest)
-	return better, better, nil
+}
+
+// lacking says, to who rechecks, whether the result that stands at the remote lacks
+// a blob, so that ours is to be sent in its place. A remote that collects by age
+// loses blobs, which are older, before the action that names them.
+func (r *member) lacking(ctx context.Context, standing artifacts.Record) (send, replace bool, err error) {
+	if !r.cache.opts.Recheck {
+		return false, false, nil
+	}
+	for _, f := range standing.Files {
+		size, err := r.Store.Stat(ctx, f.Digest)
+		switch {
+		case isBroken(err), err == nil && size != f.Bytes:
+			return true, true, nil
+		case err != nil:
+			return false, false, err
+		}
+	}
+	return false, false, nil
 }
 
 // sameOutputs says whether two executions came to the same result.

@@ -37,8 +37,8 @@ func TestWhatIsKnownToBeThereIsNotAsked(t *testing.T) {
 	// Until it is asked for, or a while has passed, or the result is another one.
 	ann.opts.Recheck = true
 	ann.share(at(t, p), "split")
-	if n := p.requests(""); n != 1 {
-		t.Errorf("%d requests when it is to be checked, want 1", n)
+	if n := p.requests(""); n != 3 {
+		t.Errorf("%d requests when it is to be checked, want one for the action and each of two blobs", n)
 	}
 	for _, later := range []time.Duration{believeFor + time.Minute, -believeFor - time.Minute} {
 		ann.opts = Options{Now: func() time.Time { return time.Now().Add(later) }}
@@ -54,6 +54,36 @@ func TestWhatIsKnownToBeThereIsNotAsked(t *testing.T) {
 	ann.share(at(t, p), "split")
 	if n := p.requests(""); n == 0 {
 		t.Error("another result was not looked for")
+	}
+}
+
+// A remote that collects by age loses blobs before the action that names them. Who
+// asks whether it has all sends what it lost, whoever's result it was.
+func TestRecheckSendsWhatWasLost(t *testing.T) {
+	for _, lost := range []string{"train", "manifest"} {
+		p, ann, bob, eve := newPlace("bucket"), newUser(t, "ann"), newUser(t, "bob"), newUser(t, "eve")
+		ann.compute("split", "train", "test")
+		ann.share(at(t, p), "split")
+		bob.compute("split", "train", "test")
+		for name, user := range map[string]*user{"ann": ann, "bob": bob} {
+			object := blob("train")
+			if lost == "manifest" {
+				action, _ := artifacts.DecodeActionResult(p.Object("ac/" + string(keyOf(t, "split"))))
+				file, _ := action.File(artifacts.ManifestPath)
+				object = "cas/" + file.Digest.Hex()
+			}
+			p.Set(object, nil)
+			user.opts.Recheck = true
+			if got := user.share(at(t, p), "split"); got.Uploaded != 1 || got.Failed != 0 {
+				t.Errorf("%s lost, %s's report is %+v", lost, name, got)
+			}
+			if got := user.share(at(t, p), "split"); got.Uploaded != 0 {
+				t.Errorf("%s lost, %s's second report is %+v", lost, name, got)
+			}
+		}
+		if _, _, err := eve.cache(at(t, p)...).Fetch(ctx, keyOf(t, "split"), nil); err != nil || !eve.has("split") {
+			t.Errorf("%s lost: %v", lost, err)
+		}
 	}
 }
 
