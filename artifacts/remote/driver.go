@@ -51,6 +51,10 @@ type Driver interface {
 type Content struct {
 	Size int64 // in bytes, exact
 	Open func() (io.ReadCloser, error)
+
+	// Sample opens it for a look at its beginning, which is not counted as sent; nil:
+	// nobody counts, and Open serves.
+	Sample func() (io.ReadCloser, error)
 }
 
 // Traits are the abilities of a driver's place that a Store has to know of.

@@ -57,11 +57,11 @@ func (m *meter) restart() {
 
 // Stats say what a store has done so far.
 type Stats struct {
-	Requests int64 // made, again or not
-	Retries  int64 // those of them that were made again
-	Failures int64 // those of them that failed in a way that may pass
-	Sent     int64 // bytes of bodies, over the wire
-	Received int64
+	Requests int64  // made, again or not
+	Retries  int64  // those of them that were made again
+	Failures int64  // those of them that failed in a way that may pass
+	Sent     int64  // bytes of bodies, of a driver that compresses before that
+	Received int64  // likewise
 	Breaker  string // closed, open or half-open, and why; for people
 }
 

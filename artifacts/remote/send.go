@@ -71,7 +71,7 @@ func (s *Store) sendOnce(ctx context.Context, o outgoing) (sent int64, err error
 	o.meter.restart()
 	source := &source{outgoing: o, request: r}
 	r.watch.arm(0)
-	err = s.driver.Write(r.ctx, o.name, Content{Size: o.size, Open: source.Open}, o.there != nil)
+	err = s.driver.Write(r.ctx, o.name, Content{Size: o.size, Open: source.Open, Sample: source.Sample}, o.there != nil)
 	if wrong := source.failure(); wrong != nil {
 		err = local(wrong)
 	}
@@ -113,6 +113,15 @@ func (s *source) Open() (io.ReadCloser, error) {
 	return &sourceReading{source: s, r: r, left: s.size, hash: sha256.New()}, nil
 }
 
+// Sample is the Sample of the driver's Content.
+func (s *source) Sample() (io.ReadCloser, error) {
+	r, err := s.Open()
+	if err == nil {
+		r.(*sourceReading).sample = true
+	}
+	return r, err
+}
+
 // A sourceReading is one reading of a source. The last bytes are handed out when
 // all of them are known to be right, so that no driver has a whole wrong object.
 type sourceReading struct {
@@ -121,10 +130,14 @@ type sourceReading struct {
 	left   int64
 	handed int64
 	hash   hash.Hash
+	sample bool // nothing of it is sent
 	closed atomic.Bool
 }
 
 func (s *sourceReading) Read(p []byte) (int, error) {
+	if s.sample {
+		return s.next(p)
+	}
 	s.request.watch.rest()
 	n, err := s.next(p)
 	s.handed += int64(n)

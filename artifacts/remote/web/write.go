@@ -98,7 +98,7 @@ type upload struct {
 	coding   *coding
 	deflated bool
 	length   int64  // of the body in bytes; -1 if that shows at its end
-	body     []byte // deflated, where that is small
+	body     []byte // all of it, where it is small and was looked at
 	waits    bool   // for the server to want it
 	turn     *turn  // of being sent; there may be several, one after another
 
@@ -132,7 +132,7 @@ func (u *upload) reader() (io.ReadCloser, error) {
 	if u.body != nil {
 		return reading{u.turn.gate(bytes.NewReader(u.body)), http.NoBody}, nil
 	}
-	body, err := u.source()
+	body, err := u.source(u.content.Open)
 	if err == nil && u.deflated {
 		body, err = u.coding.deflate(body)
 	}
@@ -143,8 +143,8 @@ func (u *upload) reader() (io.ReadCloser, error) {
 }
 
 // source opens the content.
-func (u *upload) source() (io.ReadCloser, error) {
-	r, err := u.content.Open()
+func (u *upload) source(open func() (io.ReadCloser, error)) (io.ReadCloser, error) {
+	r, err := open()
 	if err != nil {
 		u.fail(err)
 		return nil, err
@@ -156,9 +156,15 @@ func (u *upload) source() (io.ReadCloser, error) {
 	return s, nil
 }
 
-// tryDeflate decides by a sample whether the body is compressed.
+// tryDeflate decides by a sample whether the body is compressed. A content that is
+// no larger is read once, for both.
 func (u *upload) tryDeflate() error {
-	r, err := u.source()
+	whole := u.content.Size <= sampleSize
+	open := u.content.Open
+	if !whole && u.content.Sample != nil {
+		open = u.content.Sample
+	}
+	r, err := u.source(open)
 	if err != nil {
 		return err
 	}
@@ -168,12 +174,17 @@ func (u *upload) tryDeflate() error {
 		return err
 	}
 	compressed, gains, err := u.coding.shrinks(sample)
-	if err != nil || !gains {
+	if err != nil {
 		return err
 	}
-	u.deflated, u.length = true, -1
-	if u.content.Size <= sampleSize {
+	u.deflated = gains
+	switch {
+	case whole && gains:
 		u.body, u.length = compressed, int64(len(compressed))
+	case whole:
+		u.body = sample
+	case gains:
+		u.length = -1
 	}
 	return nil
 }
