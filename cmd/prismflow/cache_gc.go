@@ -92,7 +92,7 @@ func (o gcOptions) bounds() (bounds disk.GCOptions, err error) {
 	switch {
 	case o.keepDays != 0 && o.maxAge != "":
 		return bounds, usageError{errors.New("--keep-days and --max-age say the same: give one of them")}
-	case o.keepDays < 0 || o.keepDays > 100_000:
+	case !(o.keepDays >= 0 && o.keepDays <= 100_000): // NaN is neither
 		return bounds, usageError{fmt.Errorf("--keep-days %v: must be between 0, which is no bound, and 100,000", o.keepDays)}
 	case o.keepRuns < 0:
 		return bounds, usageError{fmt.Errorf("--keep-runs %d: must not be negative", o.keepRuns)}
