@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/iotest"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -253,7 +254,7 @@ func TestHostileActionResult(t *testing.T) {
 // What a remote says of who computed a result is printed: it must not reach the
 // terminal as more than text.
 func TestManifestOfATerminal(t *testing.T) {
-	const hostile = "ann\x1b[2J\nresult trusted\x9b\x07"
+	const hostile = "ann\x1b[2J\nresult trusted\x9b\x07\u202etxt.exe"
 	m := storetest.Manifest(t, memory.New(), 1, map[string][]byte{"table": []byte("rows")})
 	m.Provenance.User, m.Provenance.Host, m.Provenance.Stage, m.Provenance.Run, m.Provenance.Pipeline, m.Incomplete = hostile, hostile, hostile, hostile, hostile, hostile
 	m.Provenance.Versions = map[string]string{hostile: hostile}
@@ -267,11 +268,28 @@ func TestManifestOfATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	shown := fmt.Sprint(got.Provenance, got.Incomplete, got.Report)
-	if i := strings.IndexFunc(shown, unicode.IsControl); i >= 0 {
+	if i := strings.IndexFunc(shown, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }); i >= 0 {
 		t.Errorf("a control character in %q", shown)
 	}
 	if got.Provenance.User[:3] != "ann" {
 		t.Errorf("the user is %q", got.Provenance.User)
+	}
+}
+
+// Numbers that cannot be are as if they were not there, so that sums of them are
+// numbers still; and no text fills the screen.
+func TestManifestOfImpossibleNumbers(t *testing.T) {
+	for _, seconds := range []float64{1e308, -1} {
+		m := storetest.Manifest(t, memory.New(), 1, map[string][]byte{"table": []byte("rows")})
+		m.Provenance.Seconds, m.Provenance.PeakRSS, m.Provenance.User = seconds, -1, strings.Repeat("ä", 1<<20)
+		encoded, err := m.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := artifacts.DecodeManifest(encoded)
+		if p := got.Provenance; err != nil || p.Seconds != 0 || p.PeakRSS != 0 || len(p.User) > 5000 || !utf8.ValidString(p.User) {
+			t.Errorf("%v seconds, %d bytes, a user of %d bytes, %v", p.Seconds, p.PeakRSS, len(p.User), err)
+		}
 	}
 }
 
@@ -290,10 +308,14 @@ func TestHostileManifest(t *testing.T) {
 		return change(func(m *artifacts.Manifest) { m.Outputs = map[string]artifacts.Output{name: out} })
 	}
 	for name, m := range map[string]artifacts.Manifest{
-		"other format":   change(func(m *artifacts.Manifest) { m.Format = 2 }),
-		"no key":         change(func(m *artifacts.Manifest) { m.Key = "" }),
-		"other request":  change(func(m *artifacts.Manifest) { m.Request.Version++ }),
-		"path":           rename("../../etc/passwd"),
+		"other format":  change(func(m *artifacts.Manifest) { m.Format = 2 }),
+		"no key":        change(func(m *artifacts.Manifest) { m.Key = "" }),
+		"other request": change(func(m *artifacts.Manifest) { m.Request.Version++ }),
+		"path":          rename("../../etc/passwd"),
+		"kind": change(func(m *artifacts.Manifest) {
+			m.Request.Kind = "exec\x1b[2J"
+			m.Key, _ = m.Request.Key()
+		}),
 		"memo":           change(func(m *artifacts.Manifest) { m.Memos = []artifacts.Key{"../../etc/passwd"} }),
 		"many memos":     change(func(m *artifacts.Manifest) { m.Memos = slices.Repeat([]artifacts.Key{m.Key}, 1001) }),
 		"empty name":     rename(""),

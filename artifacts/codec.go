@@ -37,7 +37,8 @@ func (m Manifest) Encode() ([]byte, error) {
 // DecodeManifest reads a manifest that may come from outside: it is bounded
 // in size and valid as Validate says. Numbers among the request's parameters
 // are json.Number, so that a large integer keeps its digits. What people are told
-// of it has no control characters, which could move a terminal's cursor.
+// of it is bounded, too, and has no control characters, which could move a
+// terminal's cursor.
 func DecodeManifest(b []byte) (Manifest, error) {
 	if len(b) > maxManifest {
 		return Manifest{}, fmt.Errorf("manifest of %d bytes where at most %d are believed", len(b), maxManifest)
@@ -55,9 +56,21 @@ func DecodeManifest(b []byte) (Manifest, error) {
 	return m, m.Validate()
 }
 
-// tidy makes text that is shown, and that nothing vouches for, one line each.
+// maxSeconds is more than any execution takes: thirty years. maxText bounds a text
+// that is shown, in bytes: the search path of a command may be long.
+const (
+	maxSeconds = 1e9
+	maxText    = 4 << 10
+)
+
+// tidy makes text that is shown, and that nothing vouches for, one line each, and
+// drops numbers that cannot be and would spoil sums.
 func (m *Manifest) tidy() {
 	p := &m.Provenance
+	if !(p.Seconds >= 0 && p.Seconds <= maxSeconds) {
+		p.Seconds = 0
+	}
+	p.PeakRSS = max(p.PeakRSS, 0)
 	for _, text := range []*string{&m.Incomplete, &p.Pipeline, &p.Stage, &p.Run, &p.User, &p.Host} {
 		*text = oneLine(*text)
 	}
@@ -72,13 +85,20 @@ func (m *Manifest) tidy() {
 }
 
 func oneLine(text string) string {
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "") + "…"
+	}
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if isControl(r) {
 			return ' '
 		}
 		return r
 	}, text)
 }
+
+// isControl says whether a character does something to the text around it, as those
+// do that turn its direction.
+func isControl(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
 
 // Validate says whether the manifest is one that a run can rely on: of a
 // format that this program knows, its key is that of its request, and names,
@@ -90,6 +110,9 @@ func (m Manifest) Validate() error {
 	}
 	if _, err := ParseKey(string(m.Key)); err != nil {
 		return fmt.Errorf("manifest: %w", err)
+	}
+	if strings.ContainsFunc(m.Request.Kind, isControl) {
+		return fmt.Errorf("manifest of %s: the kind %.100q has control characters", m.Key.Short(), m.Request.Kind)
 	}
 	key, err := m.Request.Key()
 	if err != nil {
