@@ -112,6 +112,26 @@ func TestWilcoxonOnDarwinsMaize(t *testing.T) {
 	}
 }
 
+// Means over three runs that are equal but for their last digits are tied, or zero, as the counts are that they are of.
+func TestWilcoxonIgnoresRounding(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const runs = 3
+		hits := rapid.SliceOfN(rapid.IntRange(0, runs), 2, 40)
+		a, b := hits.Draw(t, "a"), hits.Draw(t, "b")
+		var counts, means []float64
+		for i := range min(len(a), len(b)) {
+			counts = append(counts, float64(a[i]-b[i]))
+			means = append(means, float64(a[i])/runs-float64(b[i])/runs)
+		}
+		if diff := cmp.Diff(Wilcoxon(counts), Wilcoxon(means), cmpopts.EquateNaNs()); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+	if got := Wilcoxon([]float64{0.1 + 0.2 - 0.3, 1, -1}); got.Zeros != 1 || got.P != 1 {
+		t.Errorf("a difference of 0 but for rounding: %+v", got)
+	}
+}
+
 func TestComparePlaces(t *testing.T) {
 	ranks := func(places ...int) []Rank {
 		out := []Rank{{Outcome: Unanswered}}
