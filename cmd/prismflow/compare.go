@@ -60,6 +60,7 @@ func newCompareCommand(s *streams) *cobra.Command {
 	}
 	registerParam(cmd, &o.pipelineOptions)
 	registerCache(cmd, &o.cache)
+	registerStale(cmd, &o.pipelineOptions)
 	flags := cmd.Flags()
 	o.registerStatistics(cmd)
 	flags.BoolVar(&o.anyway, "anyway", false, "show what was not measured alike, without tests")

@@ -57,21 +57,27 @@ func (c *comparer) subjects(ctx context.Context, arg string) ([]compare.Subject,
 
 // file are the newest results of a pipeline.
 func (c *comparer) file(ctx context.Context, arg string) (compare.Subject, error) {
-	w, err := openWorkspace(arg, &c.options.pipelineOptions, c.streams)
+	w, err := openResults(arg, &c.options.pipelineOptions, c.streams)
 	if err != nil {
 		return compare.Subject{}, err
 	}
 	c.opened = append(c.opened, w.close)
 	subject := compare.Subject{Name: arg, Open: w.store.Verified}
+	var missing error
 	for _, spec := range w.pipeline.Stages {
-		manifest, err := w.engine.LastManifest(ctx, spec.Name)
-		if errors.Is(err, engine.ErrNoResult) {
+		manifest, err := w.result(ctx, spec.Name)
+		if noResult(err) {
+			missing = cmp.Or(missing, err)
 			continue
 		}
 		if err != nil {
 			return subject, err
 		}
 		subject.Results = append(subject.Results, compare.Result{Stage: spec.Name, Manifest: manifest})
+	}
+	evaluated := slices.ContainsFunc(subject.Results, func(r compare.Result) bool { return compare.Evaluates(r.Manifest) })
+	if !evaluated && errors.As(missing, new(staleError)) {
+		return subject, missing
 	}
 	return subject, nil
 }

@@ -30,6 +30,8 @@ read: CSV (lists as JSON within a field), Parquet (vectors of fixed length as
 lists) or, of a model or features, safetensors (as PyTorch and others load it).
 Without -o it goes to stdout.
 
+` + resultsDoc + `
+
 With --format png the pictures of a table, such as that of images.download, are
 written into the directory DIR: each decoded as the stages see it and encoded
 anew, under the item's id, in which %XX stands for what file names cannot hold.
@@ -84,6 +86,7 @@ func newExportCommand(s *streams) *cobra.Command {
 	cmd.Flags().StringVar(&o.format, "format", "", "`FORMAT`: csv, parquet, safetensors, png or recommendations (default by the file's suffix)")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "write to `FILE`")
 	cmd.Flags().BoolVar(&o.force, "force", false, "of png: write into a directory that is not empty")
+	registerStale(cmd, &o.pipelineOptions)
 	ofLists = o.lists.register(cmd)
 	complete(cmd, "format", exportFormats...)
 	return cmd

@@ -89,7 +89,7 @@ func runExportRecommendations(ctx context.Context, file, ref string, o exportOpt
 		return err
 	}
 	defer w.closing(&err)
-	stage, err := w.topK(ctx, ref, o.lists)
+	stage, err := w.topK(ctx, ref, o)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (o *listOptions) validate() error {
 }
 
 // topK is the stage that makes the lists of a model in this pipeline.
-func (w *workspace) topK(ctx context.Context, ref string, o listOptions) (*recommend.TopK, error) {
+func (w *workspace) topK(ctx context.Context, ref string, o exportOptions) (*recommend.TopK, error) {
 	name, _, err := w.output(ref)
 	if err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func (w *workspace) topK(ctx context.Context, ref string, o listOptions) (*recom
 	stage := &recommend.TopK{
 		Model: stages.FromFile[tables.ModelPart](files.model), Split: stages.FromFile[recommend.SplitRow](files.split),
 		Users: stages.FromFile[recommend.UserRow](files.users),
-		K:     o.k, WithSeen: o.withSeen, Threads: o.threads, Device: stages.Setting[string]{Value: o.device},
+		K:     o.lists.k, WithSeen: o.lists.withSeen, Threads: o.lists.threads, Device: stages.Setting[string]{Value: o.lists.device},
 	}
 	model, err := train.ReadModel(stage.Model)
 	if err != nil {

@@ -2,27 +2,27 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/table"
 	"github.com/prismflow/prismflow/stages"
-	"github.com/prismflow/prismflow/stages/engine"
 	"github.com/prismflow/prismflow/stages/tables"
 )
 
 // evaluateKind is the kind whose stages compare models, metricsOutput the output
 // in which they say how good those are, and slicesOutput that for some of the
-// answers; modelInput is what they read the model from.
+// answers; modelInput is what they read the model from, splitInput the answers.
 const (
 	evaluateKind  = "evaluate"
 	metricsOutput = "metrics"
 	slicesOutput  = "slices"
 	modelInput    = "model"
+	splitInput    = "split"
 )
 
 // baselines are what models are compared with.
@@ -64,7 +64,10 @@ there is one; --json has it at all.
 
 With one target a user, recall at k is the hit rate at k. With --slices, tables of
 ndcg for cold and warm items, by item frequency, by history length and by modality
-follow, with the number of users in each.`
+follow, with the number of users in each. What was measured differently (another
+split, filter of seen items or rule for ties) stands in tables of its own.
+
+` + resultsDoc
 
 func newMetricsCommand(s *streams) *cobra.Command {
 	var o pipelineOptions
@@ -81,13 +84,14 @@ func newMetricsCommand(s *streams) *cobra.Command {
 		},
 	}
 	o.register(cmd)
+	registerStale(cmd, &o)
 	registerJSON(cmd, &asJSON, "print one JSON object")
 	cmd.Flags().BoolVar(&slices, "slices", false, "also tell how good models are for some of the answers")
 	return cmd
 }
 
 func runMetrics(ctx context.Context, file string, o *pipelineOptions, asJSON, withSlices bool, s *streams) (err error) {
-	w, err := openWorkspace(file, o, s)
+	w, err := openResults(file, o, s)
 	if err != nil {
 		return err
 	}
@@ -109,7 +113,7 @@ func runMetrics(ctx context.Context, file string, o *pipelineOptions, asJSON, wi
 		s.err.printf("%s has no %s stage with a result\n", file, evaluateKind)
 	}
 	w.writeMetricTables(s.out, metrics, s.colourful(s.out))
-	w.writeSliceTables(s.out, slices, w.modelNames(metrics))
+	w.writeSliceTables(s.out, slices, w.alikeNames(metrics))
 	return nil
 }
 
@@ -136,15 +140,23 @@ func readSlices(ctx context.Context, w *workspace) ([]sliceRow, error) {
 func readEvaluations[Row any](ctx context.Context, w *workspace, output string, add func(stage string, row Row)) error {
 	var missing error
 	found := false
+	if w.protocols == nil {
+		w.protocols = map[string]string{}
+	}
 	for _, spec := range w.pipeline.Stages {
 		if spec.Kind != evaluateKind {
 			continue
 		}
-		_, path, err := w.engine.Output(ctx, stages.Ref{Stage: spec.Name, Output: output})
-		if errors.Is(err, engine.ErrNoResult) {
+		manifest, err := w.result(ctx, spec.Name)
+		if noResult(err) {
 			missing = err
 			continue
 		}
+		if err != nil {
+			return err
+		}
+		w.protocols[spec.Name] = protocolOf(manifest.Request)
+		path, err := w.bytesOf(ctx, manifest, stages.Ref{Stage: spec.Name, Output: output})
 		if err != nil {
 			return err
 		}
@@ -181,15 +193,18 @@ func (w *workspace) writeMetricTables(to stream, metrics []metricRow, colour boo
 		}
 	}
 	type group struct {
-		split string
-		n     int64
+		split    string
+		n        int64
+		protocol string
 	}
 	var order []group
 	groups := map[group][]metricRow{}
+	ofSplit := map[string]int{} // groups
 	for _, row := range metrics {
-		g := group{row.Split, users[evaluated{row.Stage, row.Split}]}
+		g := group{row.Split, users[evaluated{row.Stage, row.Split}], w.protocols[row.Stage]}
 		if _, ok := groups[g]; !ok {
 			order = append(order, g)
+			ofSplit[g.split]++
 		}
 		groups[g] = append(groups[g], row)
 	}
@@ -197,9 +212,30 @@ func (w *workspace) writeMetricTables(to stream, metrics []metricRow, colour boo
 		if i > 0 {
 			to.printf("\n")
 		}
-		to.printf("%s split, %s\n", g.split, count(int(g.n), "user"))
+		by := ""
+		if ofSplit[g.split] > 1 {
+			by = byStages(groups[g])
+		}
+		to.printf("%s split, %s%s\n", g.split, count(int(g.n), "user"), by)
 		writeMetricBlocks(to, w.label(groups[g]), colour)
 	}
+}
+
+// protocolOf tells apart evaluations whose numbers do not compare although they
+// are of as many users.
+func protocolOf(request artifacts.Request) string {
+	return fmt.Sprint(request.Inputs[splitInput], request.Params["filter_seen"], request.Params["ties"])
+}
+
+// byStages names the stages that evaluated, where that is not all of them.
+func byStages(rows []metricRow) string {
+	var names []string
+	for _, row := range rows {
+		if !slices.Contains(names, row.Stage) {
+			names = append(names, row.Stage)
+		}
+	}
+	return ", by " + strings.Join(names, ", ")
 }
 
 // writeMetricBlocks prints the metrics of some models on the same answers.
@@ -242,8 +278,8 @@ func (w *workspace) label(rows []metricRow) []metricRow {
 
 // modelNames tells the models of several stages apart: a model that all stages
 // have found equally good, as baselines are on the same answers, keeps its own
-// name; any other goes by the stage that trained it, and a baseline by the one
-// that evaluated it as well.
+// name; any other goes by the stage that trained it, and a baseline, or what was
+// evaluated in several ways, by the one that evaluated it as well.
 func (w *workspace) modelNames(rows []metricRow) func(stage, model string) string {
 	stagesOf := map[string]map[string]string{} // model → stage → its values
 	for _, row := range rows {
@@ -266,9 +302,32 @@ func (w *workspace) modelNames(rows []metricRow) func(stage, model string) strin
 			return model
 		case isBaseline(model) == 1:
 			return model + " of " + stage
+		case w.evaluatedTwice(stage, stagesOf[model]):
+			return w.trainer(stage) + " of " + stage
 		}
 		return w.trainer(stage)
 	}
+}
+
+// alikeNames is modelNames among what was measured alike, as tables have it.
+func (w *workspace) alikeNames(rows []metricRow) func(stage, model string) string {
+	alike := map[string][]metricRow{} // by protocol
+	for _, row := range rows {
+		protocol := w.protocols[row.Stage]
+		alike[protocol] = append(alike[protocol], row)
+	}
+	return func(stage, model string) string { return w.modelNames(alike[w.protocols[stage]])(stage, model) }
+}
+
+// evaluatedTwice says whether another stage has other values for the model that
+// a stage evaluated.
+func (w *workspace) evaluatedTwice(stage string, values map[string]string) bool {
+	for other := range values {
+		if other != stage && w.trainer(other) == w.trainer(stage) && values[other] != values[stage] {
+			return true
+		}
+	}
+	return false
 }
 
 // trainer is the stage whose model a stage evaluates, or that stage itself.

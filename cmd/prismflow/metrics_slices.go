@@ -14,24 +14,32 @@ const slicedMetric = "ndcg"
 // are called as in the tables of metrics. Slices cannot tell which models are the
 // same: one stage may have some that another has not.
 func (w *workspace) writeSliceTables(to stream, rows []sliceRow, name func(stage, model string) string) {
-	type slice struct{ split, name string }
+	type slice struct{ split, name, protocol string }
 	var order []slice
 	tables := map[slice]*sliceTable{}
+	stagesOf := map[slice][]metricRow{}
+	ofSplit := map[[2]string]int{} // tables
 	k := shownCutoff(metricsOf(rows))
 	for _, row := range rows {
 		if row.Metric != slicedMetric || row.K != k {
 			continue
 		}
 		row.Model = name(row.Stage, row.Model)
-		at := slice{row.Split, row.Slice}
+		at := slice{row.Split, row.Slice, w.protocols[row.Stage]}
 		if tables[at] == nil {
 			order = append(order, at)
+			ofSplit[[2]string{at.split, at.name}]++
 			tables[at] = &sliceTable{values: map[metricCell]float64{}}
 		}
 		tables[at].add(row)
+		stagesOf[at] = append(stagesOf[at], metricRow{Stage: row.Stage})
 	}
 	for _, at := range order {
-		to.printf("\n%s split, %s@%d by %s\n", at.split, slicedMetric, k, strings.ReplaceAll(at.name, "_", " "))
+		by := ""
+		if ofSplit[[2]string{at.split, at.name}] > 1 {
+			by = byStages(stagesOf[at])
+		}
+		to.printf("\n%s split, %s@%d by %s%s\n", at.split, slicedMetric, k, strings.ReplaceAll(at.name, "_", " "), by)
 		tables[at].write(to)
 	}
 }

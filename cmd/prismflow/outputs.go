@@ -66,7 +66,7 @@ func (w *workspace) outputsOf(stage string) string {
 	return "; that stage has " + strings.Join(refs, ", ")
 }
 
-// A foundOutput is the newest result of an output, in its workspace.
+// A foundOutput is the result of an output that is shown, in its workspace.
 type foundOutput struct {
 	*workspace
 	artifacts.Output
@@ -77,11 +77,11 @@ type foundOutput struct {
 // openOutput opens the workspace of a pipeline for the output that is written
 // "STAGE.OUTPUT". The caller closes it.
 func openOutput(ctx context.Context, file, text string, o *pipelineOptions, s *streams) (found foundOutput, err error) {
-	if found.workspace, err = openWorkspace(file, o, s); err != nil {
+	if found.workspace, err = openResults(file, o, s); err != nil {
 		return found, err
 	}
 	if found.ref, _, err = found.output(text); err == nil {
-		found.Output, found.path, err = found.engine.Output(ctx, found.ref)
+		found.Output, found.path, err = found.resultOf(ctx, found.ref)
 	}
 	if err != nil {
 		return found, errors.Join(err, found.close())

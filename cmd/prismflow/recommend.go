@@ -81,6 +81,7 @@ func newRecommendCommand(s *streams) *cobra.Command {
 		},
 	}
 	o.pipelineOptions.register(cmd)
+	registerStale(cmd, &o.pipelineOptions)
 	o.modelOptions.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&o.stage, "stage", "", "take the model of `STAGE`, where the pipeline trains several")

@@ -140,9 +140,6 @@ func (w *workspace) filesOf(ctx context.Context, wired wiring, stale bool) (serv
 	return files, nil
 }
 
-// A staleError says that the pipeline was not run as it stands.
-type staleError struct{ error }
-
 // freshResults finds results by what a run would take from the cache.
 func (w *workspace) freshResults(ctx context.Context, wired wiring) (func(stages.Ref) (artifacts.Digest, error), error) {
 	status, err := w.engine.Status(ctx, []string{wired.model.Stage}, nil)
@@ -152,21 +149,13 @@ func (w *workspace) freshResults(ctx context.Context, wired wiring) (func(stages
 	outputs := map[stages.Ref]artifacts.Digest{}
 	for _, stage := range status.Stages {
 		if stage.State != engine.StateFresh {
-			return nil, w.stale(ctx, stage, wired.model.Stage)
+			return nil, w.staleResult(ctx, stage, wired.model.Stage)
 		}
 		for name, output := range stage.Outputs {
 			outputs[stages.Ref{Stage: stage.Name, Output: name}] = output.Digest
 		}
 	}
 	return func(ref stages.Ref) (artifacts.Digest, error) { return outputs[ref], nil }, nil
-}
-
-func (w *workspace) stale(ctx context.Context, stage engine.StageReport, train string) error {
-	remedy := fmt.Sprintf("run \"%s\" first", w.command("run", train))
-	if _, err := w.engine.LastManifest(ctx, train); err == nil {
-		remedy += ", or take the last results by --stale"
-	}
-	return staleError{fmt.Errorf("stage %s has no result for the pipeline as it stands (%s): %s", stage.Name, stage.Reason, remedy)}
 }
 
 // lastResults finds the results of the stages' last runs, after a look whether
@@ -211,14 +200,12 @@ func wasRead(read map[string]artifacts.Digest, output artifacts.Output) bool {
 
 // modelOptions are the flags of commands that use a trained model.
 type modelOptions struct {
-	stale   bool
 	device  string
 	threads int
 }
 
 func (o *modelOptions) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.BoolVar(&o.stale, "stale", false, "take the last results although the pipeline has changed since")
 	flags.StringVar(&o.device, "device", "auto", "where the model runs: `DEVICE` is cpu, cuda, cuda:N or auto")
 	flags.IntVar(&o.threads, "threads", 2, "let one operator take `N` threads on the CPU")
 }

@@ -21,7 +21,9 @@ type showOptions struct {
 
 const showDoc = `Show prints the beginning of the newest result of an output: rows of a table, or
 lines of a plain file. With --json rows are objects, one a line. Of binary values
-it says the size and the digest, and of pictures the type and dimensions too.`
+it says the size and the digest, and of pictures the type and dimensions too.
+
+` + resultsDoc
 
 func newShowCommand(s *streams) *cobra.Command {
 	var o showOptions
@@ -39,6 +41,7 @@ func newShowCommand(s *streams) *cobra.Command {
 		},
 	}
 	o.register(cmd)
+	registerStale(cmd, &o.pipelineOptions)
 	cmd.Flags().Int64Var(&o.head, "head", 20, "print `N` rows or lines; -1 for all")
 	registerJSON(cmd, &o.json, "print rows as JSON objects, one a line")
 	return cmd

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prismflow/prismflow/dag"
 	"github.com/prismflow/prismflow/pipelines"
+	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/engine"
 )
 
@@ -191,6 +192,74 @@ test split, 22,363 users
 	w.writeMetricTables(stream{Writer: &out}, rows[:8], true)
 	if !strings.Contains(out.String(), bold+"    0.0800"+plain) || strings.Contains(out.String(), bold+"    0.0600") {
 		t.Errorf("the best of a column is not marked:\n%q", out.String())
+	}
+}
+
+// What was measured differently is not put side by side, though it is of as many
+// users, and one evaluation of a model does not hide another.
+func TestMetricTablesOfProtocols(t *testing.T) {
+	row := func(stage, model string, value float64) metricRow {
+		return metricRow{stage, model, "test", "ndcg", 10, value, 300}
+	}
+	rows := []metricRow{row("all", "prism", .04), row("all", "knn", .03), row("unseen", "prism", .05), row("unseen", "knn", .02), row("again", "prism", .06)}
+	w := &workspace{pipeline: &pipelines.Pipeline{}, protocols: map[string]string{"all": "a", "unseen": "b", "again": "b"}}
+	var out bytes.Buffer
+	w.writeMetricTables(stream{Writer: &out}, rows, false)
+	want := strings.TrimLeft(`
+test split, 300 users, by all
+            ndcg@10
+  prism      0.0400
+  knn        0.0300
+
+test split, 300 users, by unseen, again
+             ndcg@10
+  unseen      0.0500
+  again       0.0600
+  knn         0.0200
+`, "\n")
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+	out.Reset()
+	slice := func(row metricRow) sliceRow {
+		return sliceRow{row.Stage, row.Model, row.Split, "item", "warm", row.Metric, row.K, row.Value, row.N}
+	}
+	w.writeSliceTables(stream{Writer: &out}, []sliceRow{slice(rows[0]), slice(rows[1]), slice(rows[3])}, w.alikeNames(rows))
+	want = `
+test split, ndcg@10 by item, by all
+             users       prism         knn
+  warm         300      0.0400      0.0300
+
+test split, ndcg@10 by item, by unseen
+             users         knn
+  warm         300      0.0200
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// An evaluatingStage is one of which only the model that it reads is known.
+type evaluatingStage struct {
+	stages.Stage
+	model stages.Ref
+}
+
+func (e evaluatingStage) Inputs() []stages.Input {
+	return []stages.Input{{Port: modelInput, From: e.model}}
+}
+
+// A model that two stages evaluated has a name for each.
+func TestModelNamesOfOneModel(t *testing.T) {
+	spec := func(name string) stages.Spec {
+		return stages.Spec{Name: name, Stage: evaluatingStage{model: stages.Ref{Stage: "train", Output: modelInput}}}
+	}
+	w := &workspace{pipeline: &pipelines.Pipeline{Stages: []stages.Spec{spec("short"), spec("long"), spec("same")}}}
+	name := w.modelNames([]metricRow{
+		{"short", "prism", "test", "ndcg", 5, .04, 300}, {"long", "prism", "test", "ndcg", 10, .05, 300}, {"same", "prism", "test", "ndcg", 10, .05, 300},
+	})
+	if short, long := name("short", "prism"), name("long", "prism"); short != "train of short" || long != "train of long" {
+		t.Errorf("%q and %q", short, long)
 	}
 }
 

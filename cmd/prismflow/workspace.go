@@ -25,6 +25,7 @@ type pipelineOptions struct {
 	out     string
 	offline bool
 	refresh bool
+	stale   bool // of a command that shows results: the last ones, whatever the parameters
 
 	remotes []string        // URLs of --remote
 	sharing *sharingOptions // of a command that asks remotes; nil for others
@@ -126,6 +127,10 @@ type workspace struct {
 	store    *disk.Store
 	sharing  sharing
 	engine   *engine.Engine
+
+	exact     bool              // whether results are those of the parameters, not just the newest
+	warn      stream            // where a command that shows results says what it is not sure of
+	protocols map[string]string // by evaluating stage: how it measured
 }
 
 // openWorkspace loads a pipeline and opens the cache. The caller closes it.
