@@ -22,7 +22,8 @@ type compareOptions struct {
 
 const compareDoc = `Compare puts evaluations side by side. What it compares is
 
-  RUN             a past run, by the beginning of its name in "prismflow runs"
+  RUN             a past run, by the beginning of its name in "prismflow runs";
+                  last is the newest, last~1 the one before, and so on
   FILE            a pipeline file: the newest results of its evaluate stages
   sweep:NAME      the points of a sweep
   sweep:NAME:k=v  those of them that were made with k=v (several: k=v,l=w)

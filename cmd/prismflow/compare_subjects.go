@@ -106,6 +106,9 @@ func (c *comparer) run(arg string) (engine.Record, error) {
 	if err != nil {
 		return engine.Record{}, err
 	}
+	if _, ok := stepsBack(arg); ok {
+		return runBook{records: records}.find(arg)
+	}
 	var found engine.Record
 	for _, record := range records {
 		switch {

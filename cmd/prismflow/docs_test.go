@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"regexp"
@@ -56,6 +57,9 @@ func TestDocumentedJSON(t *testing.T) {
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(reflect.New(reflect.TypeOf(form)).Interface()); err != nil {
 			t.Errorf("example %s: %v", name, err)
+		}
+		if _, err := decoder.Token(); err != io.EOF {
+			t.Errorf("example %s: more stands behind the object (%v)", name, err)
 		}
 		for _, field := range fieldNames(reflect.TypeOf(form), covered[name]) {
 			if !strings.Contains(example, fmt.Sprintf("%q:", field)) {
@@ -115,6 +119,9 @@ func TestDocumentedCommands(t *testing.T) {
 	before := readDoc(t)
 	after := generated(t, before, "exit codes", "```text\n"+exitCodes+"\n```\n")
 	after = generated(t, after, "commands", commandReference(newRoot(&streams{})))
+	if strings.Contains(after, "(default )") {
+		t.Error("a flag says that its default is nothing")
+	}
 	if before == after {
 		return
 	}

@@ -92,7 +92,7 @@ func runRunsDiff(ctx context.Context, names []string, o runsOptions, s *streams)
 	}
 	s.out.printf("\n")
 	writeRunDiff(s.out, report.RunDiff)
-	return writeMetricChanges(s.out, report.Metrics)
+	return writeMetricChanges(s.out, report.RunDiff, report.Metrics)
 }
 
 // metricChanges puts the metrics of two runs side by side, in the order of the
@@ -174,8 +174,14 @@ func stageChange(stage engine.StageDiff) string {
 	return strings.Join(texts, "; ")
 }
 
-// writeMetricChanges prints the metrics that differ.
-func writeMetricChanges(to stream, changes []metricChange) error {
+// writeMetricChanges prints the metrics that differ, but not all those of a stage
+// that only one of the runs had: that was said of the stage.
+func writeMetricChanges(to stream, d engine.RunDiff, changes []metricChange) error {
+	changes = slices.DeleteFunc(slices.Clone(changes), func(c metricChange) bool {
+		return slices.ContainsFunc(d.Stages, func(s engine.StageDiff) bool {
+			return s.Name == c.Stage && (s.Change == engine.StageAdded || s.Change == engine.StageRemoved)
+		})
+	})
 	differ := slices.DeleteFunc(slices.Clone(changes), func(c metricChange) bool {
 		return c.Before != nil && c.After != nil && *c.Before == *c.After
 	})

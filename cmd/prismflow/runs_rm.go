@@ -54,7 +54,7 @@ func newRunsRmCommand(s *streams) *cobra.Command {
 	flags.IntVar(&o.keep, "keep", o.keep, "remove all but the newest `N` of each pipeline file")
 	flags.StringVar(&o.before, "before", "", "remove those that began before `TIME`: a date such as 2026-11-01, or an age such as 30d or 12h")
 	flags.BoolVarP(&o.dryRun, "dry-run", "n", false, "only say what would be removed")
-	flags.Lookup("keep").DefValue = "" // not one of the numbers that can be given
+	flags.Lookup("keep").DefValue = "0" // shown as none: -1 is not one of the numbers that can be given
 	return cmd
 }
 

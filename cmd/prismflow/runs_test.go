@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -158,5 +159,15 @@ func TestMetricChanges(t *testing.T) {
 	}
 	if want := []string{"popularity – 0.3000", "prism 0.1000 0.4000", "knn 0.2000 –"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	// Of a stage that one run lacks it is enough to say so.
+	alone := metricChanges([]metricRow{{Stage: "gone", Model: "prism", Split: "test", Metric: "mrr", K: 10, Value: 0.1}}, nil)
+	var out bytes.Buffer
+	diff := engine.RunDiff{Stages: []engine.StageDiff{{Name: "gone", Change: engine.StageRemoved}, {Name: "evaluate", Change: engine.StageSame}}}
+	if err := writeMetricChanges(stream{Writer: &out}, diff, append(alone, changes...)); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); strings.Contains(text, "gone") || !strings.Contains(text, "+0.3000") {
+		t.Errorf("got %q", text)
 	}
 }

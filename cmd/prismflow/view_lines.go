@@ -142,7 +142,7 @@ func madeText(detail any) string {
 	}
 	var parts []string
 	for name, output := range made.Outputs {
-		if strings.HasSuffix(output.Path, ".arrow") {
+		if output.Table {
 			parts = append(parts, fmt.Sprintf("%s %s", name, count(int(output.Rows), "row")))
 		} else {
 			parts = append(parts, fmt.Sprintf("%s %s", name, byteSize(output.Bytes)))

@@ -22,7 +22,7 @@ func at(seconds float64) time.Time { return noon.Add(time.Duration(seconds * flo
 // one is skipped.
 func story() []dag.Event {
 	made := engine.StageDetail{Outputs: map[string]engine.OutputReport{
-		"items": {Rows: 12101, Path: "/out/items.arrow"}, "log": {Bytes: 2048, Path: "/out/log"},
+		"items": {Rows: 12101, Path: "/cas/12/34", Table: true}, "log": {Bytes: 2048, Path: "/out/log"},
 	}}
 	return []dag.Event{
 		{Time: at(0), Type: dag.RunStarted, Total: 5},

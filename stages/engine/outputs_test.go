@@ -110,3 +110,16 @@ func TestOutputsBehindALinkAreNotTaken(t *testing.T) {
 		t.Error("a link: no error")
 	}
 }
+
+// A stage that waited for a result says whom it waited for.
+func TestMeanwhile(t *testing.T) {
+	x := task{run: &run{id: "this"}}
+	standing := artifacts.Manifest{Provenance: artifacts.Provenance{Run: "this", Stage: "raw"}}
+	if got, want := x.meanwhile(standing), "computed by stage raw, which has the same key"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	standing.Provenance.Run = "another"
+	if got := x.meanwhile(standing); got != "computed by another run meanwhile" {
+		t.Errorf("got %q", got)
+	}
+}

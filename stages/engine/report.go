@@ -50,6 +50,7 @@ type OutputReport struct {
 	Rows   int64            `json:"rows"`
 	Bytes  int64            `json:"bytes"`
 	Path   string           `json:"path"`
+	Table  bool             `json:"-"` // of a stage that ran; else it is a plain file, which has no rows
 }
 
 // States that only `status` knows.

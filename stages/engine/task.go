@@ -59,7 +59,16 @@ func (t *task) Reuse(ctx context.Context) (dag.Outcome, bool, error) {
 		return dag.Outcome{Reason: reason}, false, nil
 	}
 	t.Release()
-	return t.reused(ctx, standing, "computed by another run meanwhile")
+	return t.reused(ctx, standing, t.meanwhile(standing))
+}
+
+// meanwhile says who computed a result that was not there when this task began:
+// a stage of the same key in this run, or another process.
+func (t *task) meanwhile(standing artifacts.Manifest) string {
+	if standing.Provenance.Run == t.run.id {
+		return fmt.Sprintf("computed by stage %s, which has the same key", standing.Provenance.Stage)
+	}
+	return "computed by another run meanwhile"
 }
 
 // download has the result from others, in place of none or an incomplete one.
@@ -181,7 +190,7 @@ func (t *task) settle(ctx context.Context, manifest artifacts.Manifest, underKey
 		if err != nil {
 			return dag.Outcome{}, err
 		}
-		detail.Outputs[name] = OutputReport{Digest: output.Digest, Rows: output.Rows, Bytes: output.Bytes, Path: path}
+		detail.Outputs[name] = OutputReport{Digest: output.Digest, Rows: output.Rows, Bytes: output.Bytes, Path: path, Table: output.IsTable()}
 	}
 	t.run.record(t.spec.Name, t.key, manifest, underKey)
 	return dag.Outcome{Detail: detail}, nil
