@@ -122,9 +122,10 @@ func BenchmarkGet(b *testing.B) {
 	blob := storetest.Random(benchBytes, 1)
 	s := newStore(b, remotetest.NewMemory(remote.Traits{Ranges: true}), remote.Options{})
 	upload(b, s, blob)
+	d := artifacts.DigestOf(blob)
 	compare(b, benchBytes,
 		func() error {
-			r, err := s.Get(ctx, artifacts.DigestOf(blob))
+			r, err := s.Get(ctx, d)
 			if err != nil {
 				return err
 			}
