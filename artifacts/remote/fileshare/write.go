@@ -28,8 +28,9 @@ const (
 	// gone, and begins anew.
 	deadAfter = 24 * time.Hour
 
-	// writeBuffer is the size of the pieces in which objects are written.
-	writeBuffer = 4 << 20
+	// writeBuffer is the size of the pieces in which objects are written: that of
+	// artifacts.CopyVerified, and for its reasons.
+	writeBuffer = 1 << 20
 )
 
 // Write implements remote.Driver.
