@@ -20,7 +20,8 @@ import (
 // is left of the file.
 //
 // Beside the file it may keep path+".parts" and path+".zst" until the blob is
-// whole. Only one Download at a time may be at a path. It does not sync.
+// whole. Only one Download at a time may be at a path. It does not sync, but has the
+// system begin to write large blobs to the disk while they come in.
 func (s *Store) Download(ctx context.Context, d artifacts.Digest, size int64, path string, progress Progress) error {
 	if err := checkDigest(ctx, d); err != nil {
 		return err
@@ -138,11 +139,12 @@ func (s *Store) fetchParts(ctx context.Context, p *parts, m *meter) error {
 	workers := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError()
 	for range min(s.opts.Parallel, p.plan.count()) {
 		workers.Go(func(ctx context.Context) error {
+			buf := p.buffer()
 			for i := int(next.Add(1)) - 1; i < p.plan.count(); i = int(next.Add(1)) - 1 {
 				if p.has(i) {
 					continue
 				}
-				if err := s.fetchPart(ctx, p, i, m); err != nil {
+				if err := s.fetchPart(ctx, p, i, buf, m); err != nil {
 					return err
 				}
 			}
@@ -152,11 +154,11 @@ func (s *Store) fetchParts(ctx context.Context, p *parts, m *meter) error {
 	return workers.Wait()
 }
 
-func (s *Store) fetchPart(ctx context.Context, p *parts, i int, m *meter) error {
+func (s *Store) fetchPart(ctx context.Context, p *parts, i int, buf []byte, m *meter) error {
 	from, to := p.plan.bounds(i)
 	w := &wire{store: s, ctx: ctx, name: p.plan.form.name(p.plan.digest), meter: m, offset: from, resumed: from, end: to}
 	defer w.Close()
-	return p.receive(i, w)
+	return p.receive(i, w, buf)
 }
 
 // assemble makes the verified blob of the parts as they come in.

@@ -47,8 +47,8 @@ type parts struct {
 
 	mu      sync.Mutex // guards what follows and writes of record
 	changed *sync.Cond
-	done    []bool
-	stopped error // why no more parts will come: io.EOF when all are there
+	there   []int64 // how many bytes of each part the file has, from the part's beginning
+	stopped error   // why no more parts will come: io.EOF when all are there
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -65,7 +65,7 @@ func openParts(ctx context.Context, filePath, recordPath string, plan plan) (*pa
 		file.Close()
 		return nil, err
 	}
-	p := &parts{plan: plan, file: file, record: record, done: make([]bool, plan.count())}
+	p := &parts{plan: plan, file: file, record: record, there: make([]int64, plan.count())}
 	p.changed = sync.NewCond(&p.mu)
 	if err := p.resume(ctx); err != nil {
 		p.close()
@@ -99,7 +99,7 @@ func (p *parts) resume(ctx context.Context) error {
 	if _, err := fmt.Fprintln(p.record, p.plan.header()); err != nil {
 		return err
 	}
-	for i := range p.done {
+	for i := range p.there {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -107,11 +107,12 @@ func (p *parts) resume(ctx context.Context) error {
 		if !ok || p.sum(i) != sum {
 			continue
 		}
-		from, to := p.plan.bounds(i)
-		p.had += to - from
 		if err := p.finish(i, sum); err != nil {
 			return err
 		}
+		from, to := p.plan.bounds(i)
+		p.reached(i, to-from)
+		p.had += to - from
 	}
 	return nil
 }
@@ -151,23 +152,26 @@ func (p *parts) sum(i int) uint32 {
 	return h.Sum32()
 }
 
+// has says whether the file has the whole part.
 func (p *parts) has(i int) bool {
+	from, to := p.plan.bounds(i)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.done[i]
+	return p.there[i] == to-from
 }
 
-// partBuffer is in which pieces a part is written: see CopyVerified for why they
-// are large.
-const partBuffer = 4 << 20
+// partBuffer is in which pieces a part is written: see CopyVerified for their size.
+const partBuffer = 1 << 20
 
-// receive writes a part that r yields.
-func (p *parts) receive(i int, r io.Reader) error {
+// buffer is one for receive.
+func (p *parts) buffer() []byte { return make([]byte, min(p.plan.part, p.plan.bytes, partBuffer)) }
+
+// receive writes a part that r yields, piece by piece through buf.
+func (p *parts) receive(i int, r io.Reader, buf []byte) error {
 	from, to := p.plan.bounds(i)
 	h := crc32.New(castagnoli)
-	buf := make([]byte, min(to-from, partBuffer))
 	for at := from; at < to; {
-		n, err := io.ReadFull(r, buf[:min(to-at, partBuffer)])
+		n, err := io.ReadFull(r, buf[:min(to-at, int64(len(buf)))])
 		if err != nil {
 			return err
 		}
@@ -176,20 +180,26 @@ func (p *parts) receive(i int, r io.Reader) error {
 			return err
 		}
 		at += int64(n)
+		p.reached(i, at-from)
 	}
+	beginWriteback(p.file, from, to-from)
 	return p.finish(i, h.Sum32())
+}
+
+// reached says that the file has so many bytes of a part.
+func (p *parts) reached(i int, bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.there[i] = bytes
+	p.changed.Broadcast()
 }
 
 // finish records a part that the file has.
 func (p *parts) finish(i int, sum uint32) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, err := fmt.Fprintf(p.record, "%d %08x\n", i, sum); err != nil {
-		return err
-	}
-	p.done[i] = true
-	p.changed.Broadcast()
-	return nil
+	_, err := fmt.Fprintf(p.record, "%d %08x\n", i, sum)
+	return err
 }
 
 // stop says that no more parts will come, because of err or since all are there.
@@ -203,8 +213,8 @@ func (p *parts) stop(err error) {
 	p.changed.Broadcast()
 }
 
-// follow reads the file from its beginning on, and waits for parts that are still
-// to come.
+// follow reads the file from its beginning on, right behind those who write it, and
+// waits for what is still to come.
 func (p *parts) follow() io.Reader { return &follower{p: p} }
 
 type follower struct {
@@ -216,11 +226,10 @@ func (f *follower) Read(b []byte) (int, error) {
 	if f.offset == f.p.plan.bytes {
 		return 0, io.EOF
 	}
-	part := int(f.offset / f.p.plan.part)
-	if err := f.p.wait(part); err != nil {
+	end, err := f.p.wait(f.offset)
+	if err != nil {
 		return 0, err
 	}
-	_, end := f.p.plan.bounds(part)
 	n, err := f.p.file.ReadAt(b[:min(int64(len(b)), end-f.offset)], f.offset)
 	f.offset += int64(n)
 	if n > 0 {
@@ -229,17 +238,20 @@ func (f *follower) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// wait waits for a part, or returns why it will not come.
-func (p *parts) wait(i int) error {
+// wait waits for the byte at offset, and says how far its part goes on by now; or it
+// returns why the byte will not come.
+func (p *parts) wait(offset int64) (end int64, err error) {
+	i := int(offset / p.plan.part)
+	from, _ := p.plan.bounds(i)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for !p.done[i] {
+	for from+p.there[i] <= offset {
 		if p.stopped != nil {
-			return p.stopped
+			return 0, p.stopped
 		}
 		p.changed.Wait()
 	}
-	return nil
+	return from + p.there[i], nil
 }
 
 func (p *parts) close() {
