@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 
 // What it costs to have another's results from a share, beside a copy of the same
 // bytes that is neither verified nor synced (x-copy), and one that is synced
-// (x-synced).
+// (x-synced); and the processor time it takes (cpu-ms/op), which busy neighbours
+// change less.
 func BenchmarkFetch(b *testing.B) {
 	for name, shape := range map[string]struct{ results, bytes int }{
 		"1000x1KiB": {1000, 1 << 10},
@@ -26,7 +28,7 @@ func BenchmarkFetch(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			share := b.TempDir()
 			keys, contents := publishOn(b, share, shape.results, shape.bytes)
-			var plain, synced time.Duration
+			var plain, synced, cpu time.Duration
 			b.SetBytes(int64(shape.results) * int64(shape.bytes))
 			b.ResetTimer()
 			for range b.N {
@@ -35,13 +37,27 @@ func BenchmarkFetch(b *testing.B) {
 				synced += copying(b, contents, true)
 				u := newUser(b, "bob")
 				c := u.cache(Remote{Store: shareAt(b, share)})
+				before := processorTime(b)
 				b.StartTimer()
 				fetchAll(b, c, keys)
+				b.StopTimer()
+				cpu += processorTime(b) - before
 			}
+			b.ReportMetric(float64(cpu.Milliseconds())/float64(b.N), "cpu-ms/op")
 			b.ReportMetric(b.Elapsed().Seconds()/plain.Seconds(), "x-copy")
 			b.ReportMetric(b.Elapsed().Seconds()/synced.Seconds(), "x-synced")
 		})
 	}
+}
+
+// processorTime is what this process has used.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 func shareAt(b *testing.B, dir string) *remote.Store {
