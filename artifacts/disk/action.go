@@ -153,24 +153,23 @@ func (s *Store) putAction(ctx context.Context, k artifacts.Key, action []byte, r
 		return err
 	}
 	path := s.actionPath(k)
-	err = s.sweep.marked(ctx, func() error {
-		if replace {
-			return install(s.fault, "rename", path, func() error { return s.rename(tmp.f.Name(), path) })
-		}
-		if err := s.mark(tmp.f.Name()); err != nil {
-			return err
-		}
-		return install(s.fault, "link", path, func() error { return s.linkNew(tmp.f.Name(), path) })
-	})
+	if replace {
+		err = s.install(ctx, "rename", path, func() error { return s.rename(tmp, path) })
+	} else {
+		err = s.install(ctx, "link", path, func() error { return s.linkNew(tmp.f.Name(), path) })
+	}
 	if err != nil {
 		return err
 	}
 	return syncDir(s.fault, path[:len(path)-len(k)-1])
 }
 
-// linkNew gives a file a second name, unless something has that name, which then
-// stays.
+// linkNew gives a file a second name, marked as in use, unless something has that
+// name, which then stays.
 func (s *Store) linkNew(from, to string) error {
+	if err := s.mark(from); err != nil {
+		return err
+	}
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -64,7 +65,7 @@ func (s *Store) Put(ctx context.Context, d artifacts.Digest, size int64, r io.Re
 	if err := tmp.finishBlob(s.opts.Now()); err != nil {
 		return fmt.Errorf("storing blob %s: %w", d.Short(), err)
 	}
-	return s.moveIn(ctx, tmp.f, d, hex, hashed)
+	return s.moveIn(ctx, tmp, d, hex, hashed)
 }
 
 // Adopt moves a finished file, which must be on the store's file system as
@@ -85,11 +86,11 @@ func (s *Store) Adopt(ctx context.Context, path string, d artifacts.Digest) erro
 	if links(f) > 1 {
 		return s.adoptCopy(ctx, f, d)
 	}
-	tmp := &tempFile{f, s.fault}
+	tmp := &tempFile{f: f, fault: s.fault}
 	if err := tmp.finishBlob(s.opts.Now()); err != nil {
 		return fmt.Errorf("adopting %s: %w", path, err)
 	}
-	return s.moveIn(ctx, f, d, hex, s.opts.Now())
+	return s.moveIn(ctx, tmp, d, hex, s.opts.Now())
 }
 
 // openOwn opens a regular file, without following a link out of the store.
@@ -130,11 +131,9 @@ func (s *Store) adoptCopy(ctx context.Context, f *os.File, d artifacts.Digest) e
 
 // moveIn gives a finished file its place among the blobs, and remembers it as
 // hashed from the given time on.
-func (s *Store) moveIn(ctx context.Context, f *os.File, d artifacts.Digest, hex string, hashed time.Time) error {
+func (s *Store) moveIn(ctx context.Context, tmp *tempFile, d artifacts.Digest, hex string, hashed time.Time) error {
 	dest := s.blobPath(hex)
-	err := s.sweep.marked(ctx, func() error {
-		return install(s.fault, "rename", dest, func() error { return s.rename(f.Name(), dest) })
-	})
+	err := s.install(ctx, "rename", dest, func() error { return s.rename(tmp, dest) })
 	if errors.Is(err, syscall.EXDEV) {
 		err = fmt.Errorf("%w (make it in a TempDir of the store)", err)
 	}
@@ -142,7 +141,7 @@ func (s *Store) moveIn(ctx context.Context, f *os.File, d artifacts.Digest, hex 
 		return fmt.Errorf("storing blob %s: %w", d.Short(), err)
 	}
 	// What cannot be remembered is hashed at the next use.
-	if id, err := openID(f); err == nil {
+	if id, err := openID(tmp.f); err == nil {
 		s.stamps.record(hex, s.stamp(d, id, hashed.UnixNano()))
 	}
 	if err := syncDir(s.fault, dest[:len(dest)-len(hex)-1]); err != nil {
@@ -151,18 +150,37 @@ func (s *Store) moveIn(ctx context.Context, f *os.File, d artifacts.Digest, hex 
 	return nil
 }
 
+// install moves a finished file to its final name by move, which marks it as in use.
+// The name is not durable yet, but that of its directory is.
+func (s *Store) install(ctx context.Context, op, dest string, move func() error) error {
+	try := func() error {
+		if err := s.fan.settle(s.fault, filepath.Dir(dest)); err != nil {
+			return err
+		}
+		return s.sweep.marked(ctx, func() error { return inOrder(step{op, move}).run(s.fault, dest) })
+	}
+	err := try()
+	if errors.Is(err, os.ErrNotExist) { // somebody removed the directory
+		s.fan.forget(filepath.Dir(dest))
+		err = try()
+	}
+	return err
+}
+
 // rename gives a file its place, marked as in use. The caller holds the lock for
 // marks: the file may replace an equal one that was marked later than this one
 // was written.
-func (s *Store) rename(from, to string) error {
-	used := s.opts.Now()
+func (s *Store) rename(tmp *tempFile, to string) error {
+	from, used := tmp.f.Name(), s.opts.Now()
 	if there, err := os.Lstat(to); err == nil && there.ModTime().After(used) {
 		used = there.ModTime() // by a host whose clock is ahead of ours, and which may still need it
 	}
 	if err := os.Chtimes(from, used, used); err != nil {
 		return err
 	}
-	return os.Rename(from, to)
+	err := os.Rename(from, to)
+	tmp.renamed = err == nil
+	return err
 }
 
 // mark sets a file's time of last use.

@@ -53,6 +53,7 @@ type Store struct {
 	sweep   *sweepLock
 	locking turns // Lock, by key
 	hashing turns // Verified, by blob
+	fan     fan
 
 	leaseStart atomic.Int64 // when the newest lease of this process began, ns since 1970
 

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
-
-	"github.com/prismflow/prismflow/artifacts/groupmode"
 )
 
 // A fault decides, in tests, whether a file operation fails. The operations
@@ -52,8 +50,9 @@ func spaceError(err error, path string) error {
 // A tempFile is a file on its way into the store or to a person: written
 // under a temporary name beside or on the same file system as its final one.
 type tempFile struct {
-	f     *os.File
-	fault fault
+	f       *os.File
+	fault   fault
+	renamed bool // it has left its temporary name
 }
 
 // createTemp makes a file with a new name. Its mode is what the user's umask
@@ -102,7 +101,9 @@ func (t *tempFile) finishBlob(modified time.Time) error {
 func (t *tempFile) discard() {
 	name := t.f.Name()
 	t.f.Close()
-	os.Remove(name)
+	if !t.renamed {
+		os.Remove(name)
+	}
 }
 
 // A step is one file operation, named as a fault knows it.
@@ -127,24 +128,6 @@ func (s steps) run(flt fault, path string) error {
 		}
 	}
 	return nil
-}
-
-// install moves a finished file to its final name, whose directory is made
-// where it is absent, by move. The directory is not yet synced.
-func install(flt fault, op, dest string, move func() error) error {
-	try := func() error { return inOrder(step{op, move}).run(flt, dest) }
-	err := try()
-	if !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	dir := filepath.Dir(dest)
-	if err := inOrder(step{"mkdir", func() error { return groupmode.MkdirAll(dir) }}).run(flt, dir); err != nil {
-		return err
-	}
-	if err := syncDir(flt, filepath.Dir(dir)); err != nil {
-		return err
-	}
-	return try()
 }
 
 // syncDir makes the names in a directory durable.

@@ -116,6 +116,7 @@ func (s *Store) copyTo(ctx context.Context, d artifacts.Digest, src *os.File, de
 		step{"copy", func() error { return s.fill(ctx, tmp, src, d) }},
 		step{"rename", func() error { return os.Rename(tmp.f.Name(), dest) }},
 	).run(s.fault, dest)
+	tmp.renamed = err == nil
 	if err != nil {
 		return err
 	}
