@@ -23,6 +23,15 @@ import (
 // whole. Only one Download at a time may be at a path. It does not sync, but has the
 // system begin to write large blobs to the disk while they come in.
 func (s *Store) Download(ctx context.Context, d artifacts.Digest, size int64, path string, progress Progress) error {
+	err := s.eachForm(ctx, d, size, progress, func(f form, m *meter) error { return s.download(ctx, d, size, f, path, m) })
+	if errors.Is(err, artifacts.ErrCorrupt) {
+		_ = os.Remove(path)
+	}
+	return err
+}
+
+// eachForm fetches a blob in the form that it is there in.
+func (s *Store) eachForm(ctx context.Context, d artifacts.Digest, size int64, progress Progress, fetch func(form, *meter) error) error {
 	if err := checkDigest(ctx, d); err != nil {
 		return err
 	}
@@ -34,16 +43,12 @@ func (s *Store) Download(ctx context.Context, d artifacts.Digest, size int64, pa
 	}
 	err := error(nil)
 	for _, form := range s.forms(size) {
-		m := newMeter(progress, size, size)
-		if err = s.download(ctx, d, size, form, path, m); err == nil {
+		if err = fetch(form, newMeter(progress, size, size)); err == nil {
 			s.found(size, form)
 		}
 		if !errors.Is(err, artifacts.ErrNotFound) {
 			break
 		}
-	}
-	if errors.Is(err, artifacts.ErrCorrupt) {
-		_ = os.Remove(path)
 	}
 	return s.failed(err, "fetching blob %s", d.Short())
 }

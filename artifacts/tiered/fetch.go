@@ -83,16 +83,21 @@ func (c *Cache) bring(ctx context.Context, key artifacts.Key, s *sighting, progr
 	if err := c.keep(ctx, s.Files); err != nil {
 		return artifacts.Manifest{}, err
 	}
-	if err := c.bringFiles(ctx, key, s, progress); err != nil {
-		return artifacts.Manifest{}, err
-	}
+	blobs := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError() // side by side: each waits for the disk
+	blobs.Go(func(ctx context.Context) error { return c.bringFiles(ctx, key, s, progress) })
 	for _, small := range [][]byte{s.Encoded, s.Signature} {
-		if small == nil {
-			continue
+		if small != nil {
+			blobs.Go(func(ctx context.Context) error {
+				return c.local.Put(ctx, artifacts.DigestOf(small), int64(len(small)), bytes.NewReader(small))
+			})
 		}
-		if err := c.local.Put(ctx, artifacts.DigestOf(small), int64(len(small)), bytes.NewReader(small)); err != nil {
-			return artifacts.Manifest{}, err
-		}
+	}
+	err := blobs.Wait()
+	if ctx.Err() != nil {
+		return artifacts.Manifest{}, ctx.Err()
+	}
+	if err != nil {
+		return artifacts.Manifest{}, err
 	}
 	return c.record(ctx, key, s)
 }
@@ -197,27 +202,56 @@ func (r *member) bringAll(ctx context.Context, key artifacts.Key, files []artifa
 	return err
 }
 
-// bringOne fetches a blob. Others, of this process or another one, who want it
-// wait, and then find it here.
+// smallBlob is up to what size a blob is not worth a lock: that two processes fetch
+// it at once costs less.
+const smallBlob = 256 << 10
+
+// bringOne fetches a blob. Others, of this process or of another one if it is large,
+// who want it wait, and then find it here.
 func (r *member) bringOne(ctx context.Context, key artifacts.Key, f artifacts.OutputFile, progress remote.Progress) error {
-	local := r.cache.local
-	unlock, err := local.Lock(ctx, downloadTurn(f.Digest))
+	take, fetch := r.cache.local.Lock, r.bringLarge
+	if f.Bytes <= smallBlob {
+		take, fetch = r.cache.turns.take, r.bringSmall
+	}
+	done, err := take(ctx, downloadTurn(f.Digest))
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer done()
 	if r.cache.isHere(ctx, f) {
 		return nil
 	}
-	path, err := r.cache.downloadPath(f.Digest)
-	if err != nil {
-		return err
-	}
-	if err := r.Store.Download(ctx, f.Digest, f.Bytes, path, progress); err != nil {
+	err = fetch(ctx, f, progress)
+	var ours *remote.TargetError
+	switch {
+	case errors.As(err, &ours):
+		return ours.Err
+	case err != nil:
 		return r.failedDownload(ctx, key, f, err)
 	}
 	progress(f.Bytes)
-	return local.Adopt(ctx, path, f.Digest)
+	return nil
+}
+
+// bringSmall fetches a blob through the local store's hands, which verifies it.
+func (r *member) bringSmall(ctx context.Context, f artifacts.OutputFile, progress remote.Progress) error {
+	return r.Store.CopyTo(ctx, f.Digest, f.Bytes, r.cache.local, progress)
+}
+
+// bringLarge fetches a blob into a file that a later attempt can go on with, where
+// the remote's store verifies it as it comes in, and hands it to the local store.
+func (r *member) bringLarge(ctx context.Context, f artifacts.OutputFile, progress remote.Progress) error {
+	path, err := r.cache.downloadPath(f.Digest)
+	if err != nil {
+		return &remote.TargetError{Err: err}
+	}
+	if err := r.Store.Download(ctx, f.Digest, f.Bytes, path, progress); err != nil {
+		return err
+	}
+	if err := r.cache.local.Adopt(ctx, path, f.Digest); err != nil {
+		return &remote.TargetError{Err: err}
+	}
+	return nil
 }
 
 // failedDownload is what an error of Download means: something local if the disk
