@@ -20,17 +20,22 @@ func (c listCodec[T]) builder(f rowField, held *int64) builder {
 }
 
 func (c listCodec[T]) decode(v *vector, from, to int64, out fieldColumn) error {
-	elements := values[T](v.children[0])
+	return decodeSpans(v, from, to, out, values[T](v.children[0]), 0)
+}
+
+// decodeSpans gives the rows [from,to) their shares of elements, the first of which
+// is the child's element first.
+func decodeSpans[E any](v *vector, from, to int64, out fieldColumn, elements []E, first int64) error {
 	for i := from; i < to; i++ {
 		if v.isNull(i) {
-			*at[[]T](out, i-from) = nil
+			*at[[]E](out, i-from) = nil
 			continue
 		}
 		a, b := v.span(i)
 		if err := noNullElement(v, i, a, b); err != nil {
 			return err
 		}
-		*at[[]T](out, i-from) = share(elements, a, b)
+		*at[[]E](out, i-from) = share(elements, a-first, b-first)
 	}
 	return nil
 }
@@ -106,18 +111,7 @@ func (c textListCodec) decode(v *vector, from, to int64, out fieldColumn) error 
 	for i := range elements {
 		elements[i] = child.text(first + int64(i))
 	}
-	for i := from; i < to; i++ {
-		if v.isNull(i) {
-			*at[[]string](out, i-from) = nil
-			continue
-		}
-		a, b := v.span(i)
-		if err := noNullElement(v, i, a, b); err != nil {
-			return err
-		}
-		*at[[]string](out, i-from) = share(elements, a-first, b-first)
-	}
-	return nil
+	return decodeSpans(v, from, to, out, elements, first)
 }
 
 type textListBuilder struct {
