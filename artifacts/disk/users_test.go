@@ -59,13 +59,14 @@ func TestTwoUsersState(t *testing.T) {
 // TestActionOfAnother: an action that one of two users may not read may be a sound
 // result. Nothing that it may need is taken, and it is not taken to be broken.
 func TestActionOfAnother(t *testing.T) {
-	_, bob, exe, store := twoUsers(t)
+	_, bob, shared := peertest.Users(t)
+	store := filepath.Join(shared, "cache")
 	s, err := Open(store, Options{})
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
 	key := fill(t, s, 1)[0]
 	must(t, os.Chmod(s.actionPath(key), 0o600))
-	startAs(t, exe, bob, "collect-unread", store).end()
+	bob.Start(t, "collect-unread", store).End()
 	if _, err := artifacts.Lookup(ctx, s, key); err != nil {
 		t.Error(err)
 	}
