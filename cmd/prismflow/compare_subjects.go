@@ -207,14 +207,11 @@ func (c *comparer) point(ctx context.Context, sweepName string, point sweep.Poin
 	return c.results(ctx, sweepPrefix+sweepName+":"+strings.ReplaceAll(point.Label, " ", ","), keyed)
 }
 
-// ranksOutput is the output beside metricsOutput with the rank of each answer.
-const ranksOutput = "ranks"
-
 // evaluates says whether a stage's outputs are those of an evaluation.
 func evaluates(spec stages.Spec) bool {
 	outputs := 0
 	for _, port := range spec.Stage.Outputs() {
-		if port.Name == metricsOutput || port.Name == ranksOutput {
+		if port.Name == compare.MetricsOutput || port.Name == compare.RanksOutput {
 			outputs++
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/table"
 	"github.com/prismflow/prismflow/stages"
+	"github.com/prismflow/prismflow/stages/compare"
 	"github.com/prismflow/prismflow/stages/tables"
 )
 
@@ -19,7 +20,7 @@ import (
 // answers; modelInput is what they read the model from, splitInput the answers.
 const (
 	evaluateKind  = "evaluate"
-	metricsOutput = "metrics"
+	metricsOutput = compare.MetricsOutput
 	slicesOutput  = "slices"
 	modelInput    = "model"
 	splitInput    = "split"

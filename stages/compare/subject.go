@@ -12,11 +12,14 @@ import (
 	"github.com/prismflow/prismflow/stages/tables"
 )
 
-// Outputs that make a result an evaluation, and the input that brings the model.
+// The outputs, both tables, that make a result an evaluation.
 const (
-	metricsOutput = "metrics"
-	ranksOutput   = "ranks"
-	modelInput    = "model"
+	MetricsOutput = "metrics"
+	RanksOutput   = "ranks"
+)
+
+const (
+	modelInput = "model" // brings the model
 
 	// What the stage kind of this program reads for its slices alone: neither
 	// metrics nor ranks depend on it.
@@ -63,7 +66,7 @@ func (m *Measurement) place() string {
 
 // Evaluates says whether a result is an evaluation.
 func Evaluates(m artifacts.Manifest) bool {
-	return m.Outputs[metricsOutput].IsTable() && m.Outputs[ranksOutput].IsTable()
+	return m.Outputs[MetricsOutput].IsTable() && m.Outputs[RanksOutput].IsTable()
 }
 
 // Read reads all evaluations of a subject. Having none is an error.
@@ -80,17 +83,17 @@ func Read(ctx context.Context, subject Subject) ([]*Measurement, error) {
 		all = append(all, measured...)
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%s has no evaluation: no result with the tables %s and %s", subject.Name, metricsOutput, ranksOutput)
+		return nil, fmt.Errorf("%s has no evaluation: no result with the tables %s and %s", subject.Name, MetricsOutput, RanksOutput)
 	}
 	return all, nil
 }
 
 func read(ctx context.Context, subject Subject, result Result) ([]*Measurement, error) {
-	metrics, err := readTable[tables.Metric](ctx, subject, result, metricsOutput)
+	metrics, err := readTable[tables.Metric](ctx, subject, result, MetricsOutput)
 	if err != nil {
 		return nil, err
 	}
-	ranks, err := readTable[tables.Rank](ctx, subject, result, ranksOutput)
+	ranks, err := readTable[tables.Rank](ctx, subject, result, RanksOutput)
 	if err != nil {
 		return nil, err
 	}
