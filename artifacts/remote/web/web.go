@@ -22,6 +22,7 @@ type Driver struct {
 	transport     *http.Transport
 	coding        coding
 	learnt        learnt
+	continueTime  time.Duration // see turn
 }
 
 var _ remote.Driver = (*Driver)(nil)
@@ -57,7 +58,7 @@ func New(address string, opts Options) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("remote over http: %w", err)
 	}
-	d := &Driver{base: base}
+	d := &Driver{base: base, continueTime: continueTime}
 	if opts.Parallel < 0 {
 		return nil, fmt.Errorf("remote %s: option Parallel is %d, must not be negative", d, opts.Parallel)
 	}

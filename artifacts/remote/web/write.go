@@ -36,7 +36,7 @@ func (d *Driver) Write(ctx context.Context, name string, content remote.Content,
 // put sends one PUT. When it returns, the content is closed. again says that the
 // server did not like how the PUT was sent, which is done otherwise from now on.
 func (d *Driver) put(ctx context.Context, name string, content remote.Content, ifAbsent bool) (again bool, err error) {
-	u := &upload{ctx: ctx, content: content, coding: &d.coding, length: content.Size}
+	u := &upload{ctx: ctx, content: content, coding: &d.coding, length: content.Size, continueTime: d.continueTime}
 	r := request{method: http.MethodPut, name: name, header: http.Header{"Content-Type": {"application/octet-stream"}}, upload: u}
 	if ifAbsent {
 		r.header.Set("If-None-Match", "*")
@@ -102,6 +102,8 @@ type upload struct {
 	waits    bool   // for the server to want it
 	turn     *turn  // of being sent; there may be several, one after another
 
+	continueTime time.Duration // see turn
+
 	mu     sync.Mutex // guards the rest
 	opened []*source
 	err    error // the first of the content
@@ -109,7 +111,7 @@ type upload struct {
 
 // attach makes the upload the body of a request.
 func (u *upload) attach(req *http.Request) error {
-	u.turn = &turn{ctx: u.ctx, wanted: make(chan struct{}), over: make(chan struct{})}
+	u.turn = &turn{ctx: u.ctx, patience: u.continueTime, wanted: make(chan struct{}), over: make(chan struct{})}
 	if !u.waits {
 		u.turn.want()
 	}
@@ -228,6 +230,7 @@ func (u *upload) failure() error {
 // the connection.
 type turn struct {
 	ctx               context.Context
+	patience          time.Duration // with a server that may not know that it is asked
 	wanted            chan struct{} // closed when the server asks for the body
 	over              chan struct{} // closed when its answer was read
 	wantOnce, endOnce sync.Once
@@ -262,13 +265,13 @@ func (g gated) Read(p []byte) (int, error) {
 // await waits until the server wants the body, or has answered, or does not know
 // that it is asked.
 func (t *turn) await() {
-	patience := time.NewTimer(continueTime)
-	defer patience.Stop()
+	impatient := time.NewTimer(t.patience)
+	defer impatient.Stop()
 	select {
 	case <-t.wanted:
 	case <-t.over:
 	case <-t.ctx.Done():
-	case <-patience.C:
+	case <-impatient.C:
 		t.want()
 	}
 }
