@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -164,33 +165,37 @@ func TestQuota(t *testing.T) {
 // Uploads in flight have their room to themselves: together they fit, whether
 // they said how long they are or not.
 func TestUploadsInFlightFit(t *testing.T) {
-	const most, size = 1 << 20, 300 << 10 // three fit into 110 %
-	const last = 100                      // bytes that a client keeps back
-	for name, encode := range map[string]func(content []byte) (first, rest []byte){
-		"announced": func(content []byte) (first, rest []byte) {
+	const most, size = 1 << 20, 300 << 10                                                       // three fit into 110 %
+	const last = 100                                                                            // bytes that a client keeps back
+	for name, encode := range map[string]func(content []byte) (first, rest []byte, room int64){ // room that first takes
+		"announced": func(content []byte) (first, rest []byte, room int64) {
 			sent := append(fmt.Appendf(nil, "Content-Length: %d\r\n\r\n", size), content...)
-			return sent[:len(sent)-last], sent[len(sent)-last:]
+			return sent[:len(sent)-last], sent[len(sent)-last:], size
 		},
-		"in chunks": func(content []byte) (first, rest []byte) {
+		"in chunks": func(content []byte) (first, rest []byte, room int64) {
 			first = fmt.Appendf(nil, "Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", size-last, content[:size-last])
-			return first, fmt.Appendf(nil, "%x\r\n%s\r\n0\r\n\r\n", last, content[size-last:])
+			return first, fmt.Appendf(nil, "%x\r\n%s\r\n0\r\n\r\n", last, content[size-last:]), size - last
 		},
-		"deflated": func(content []byte) (first, rest []byte) {
+		"deflated": func(content []byte) (first, rest []byte, room int64) {
 			deflated := deflate(t, content, zstd.WithWindowSize(1<<10), zstd.WithEncoderConcurrency(1))
-			sent := append(fmt.Appendf(nil, "Content-Encoding: zstd\r\nContent-Length: %d\r\n\r\n", len(deflated)), deflated...)
-			return sent[:len(sent)-last], sent[len(sent)-last:]
+			header := fmt.Appendf(nil, "Content-Encoding: zstd\r\nContent-Length: %d\r\n\r\n", len(deflated))
+			first, rest = deflated[:len(deflated)-last], deflated[len(deflated)-last:]
+			decoder := must1(zstd.NewReader(bytes.NewReader(first), zstd.WithDecoderConcurrency(1)))
+			defer decoder.Close()
+			room, _ = io.Copy(io.Discard, decoder) // to where it breaks off
+			return append(header, first...), rest, room
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, Options{MaxBytes: most, Stall: patience})
-			begin := func(seed uint64) (conn net.Conn, rest []byte) {
+			begin := func(seed uint64) (conn net.Conn, rest []byte, room int64) {
 				content := random(size, seed)
-				first, rest := encode(content)
+				first, rest, room := encode(content)
 				conn = r.dial("PUT %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", cas(content))
 				_, _ = conn.Write(first) // may be refused already
-				return conn, rest
+				return conn, rest, room
 			}
-			status := func(conn net.Conn, rest []byte) string {
+			status := func(conn net.Conn, rest []byte, _ int64) string {
 				_, _ = conn.Write(rest) // may be refused already
 				answer, _ := io.ReadAll(conn)
 				return string(answer[:min(12, len(answer))])
@@ -202,10 +207,13 @@ func TestUploadsInFlightFit(t *testing.T) {
 			}
 			var conns [3]net.Conn
 			var rests [3][]byte
+			var rooms, room int64
 			for i := range conns {
-				conns[i], rests[i] = begin(uint64(i))
+				conns[i], rests[i], room = begin(uint64(i))
+				rooms += room
 			}
-			r.eventually("three are coming", func() bool { return coming() > 3*size-3*(8<<10) })
+			// All of it: what they still took beside a fourth might be refused for it.
+			r.eventually("three are coming", func() bool { return coming() == rooms })
 			if got := status(begin(3)); got != "HTTP/1.1 507" {
 				t.Errorf("the fourth upload: %q", got)
 			}
@@ -215,7 +223,7 @@ func TestUploadsInFlightFit(t *testing.T) {
 				t.Errorf("an upload in place of one that broke off: %q", got)
 			}
 			for i := range 2 {
-				if got := status(conns[i], rests[i]); got != "HTTP/1.1 201" {
+				if got := status(conns[i], rests[i], 0); got != "HTTP/1.1 201" {
 					t.Errorf("upload %d: %q", i, got)
 				}
 			}
