@@ -137,6 +137,9 @@ func TestSizesThatCannotBe(t *testing.T) {
 		}
 		ann.plant(p, m)
 		c := bob.cache(at(t, p)...)
+		if _, known := c.room(); !known {
+			t.Skip("the file system of temporary files does not say how much room it has")
+		}
 		_, _, err := c.Fetch(ctx, m.Key, nil)
 		wantMiss(t, err)
 		if n := p.requests("read " + blob("train")); n != 0 {

@@ -31,10 +31,11 @@ func (r *member) checkRoom(key artifacts.Key, files []artifacts.OutputFile) erro
 	return nil
 }
 
-// room is how many bytes the local store's file system has left for this user.
+// room is how many bytes the local store's file system has left for this user. One
+// that has no bytes at all does not say, as some in memory or in user space.
 func (c *Cache) room() (bytes int64, known bool) {
 	var info unix.Statfs_t
-	if unix.Statfs(c.local.Dir(), &info) != nil {
+	if unix.Statfs(c.local.Dir(), &info) != nil || info.Blocks == 0 {
 		return 0, false
 	}
 	return int64(info.Bavail) * int64(info.Bsize), true
