@@ -87,7 +87,7 @@ func (s *azureService) client() (*container.Client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	tune(transport)
 	options := &container.ClientOptions{ClientOptions: policy.ClientOptions{
-		Transport: &http.Client{Transport: transport},
+		Transport: newClient(transport),
 		Retry:     policy.RetryOptions{MaxRetries: -1}, // who asked decides
 	}}
 	if connection := s.connection(); connection != "" && !s.address.anonymous && s.address.params["endpoint"] == "" {

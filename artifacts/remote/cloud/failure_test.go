@@ -21,7 +21,7 @@ import (
 // it got in it, as some do to be helpful. It is each provider's server at once.
 func answering(t *testing.T, status int, code string) map[string]*cloudtest.Server {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return servedBy(t, func(w http.ResponseWriter, r *http.Request) {
 		said := fmt.Sprintf("%s sig=%s %s", r.URL, secret, r.Header.Get("Authorization"))
 		w.Header().Set("x-ms-error-code", code)
 		w.Header().Set("Retry-After", "7")
@@ -34,7 +34,13 @@ func answering(t *testing.T, status int, code string) map[string]*cloudtest.Serv
 		w.Header().Set("Content-Type", "application/xml")
 		w.WriteHeader(status)
 		fmt.Fprintf(w, "<Error><Code>%s</Code><Message>%s</Message></Error>", code, strings.NewReplacer("&", "&amp;", "<", "&lt;").Replace(said))
-	}))
+	})
+}
+
+// servedBy has a handler be each provider's server at once.
+func servedBy(t *testing.T, handler http.HandlerFunc) map[string]*cloudtest.Server {
+	t.Helper()
+	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	return map[string]*cloudtest.Server{
 		"s3": {Scheme: "s3", Params: "?region=us-east-1&use_path_style=true&endpoint=" + server.URL,

@@ -59,7 +59,7 @@ func (s *gcsService) dial(ctx context.Context) (*blob.Bucket, error) {
 		authorised = &oauth2.Transport{Source: credentials.TokenSource, Base: transport}
 		options = append(options, option.WithTokenSource(credentials.TokenSource))
 	}
-	options = append(options, option.WithHTTPClient(&http.Client{Transport: authorised}))
+	options = append(options, option.WithHTTPClient(newClient(authorised)))
 	client, err := storage.NewClient(context.WithoutCancel(ctx), options...)
 	if err != nil {
 		return nil, err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -55,6 +54,9 @@ func (s *s3Service) dial(ctx context.Context) (*blob.Bucket, error) {
 			return nil, fmt.Errorf("%w: %w", errNoCredentials, err)
 		}
 	}
+	if made, ok := loaded.HTTPClient.(*awshttp.BuildableClient); ok { // with the certificates of the profile
+		loaded.HTTPClient = newClient(made.GetTransport())
+	}
 	client := s3.NewFromConfig(loaded, func(o *s3.Options) {
 		o.UsePathStyle = s.address.pathStyle
 		o.Retryer = aws.NopRetryer{} // who asked decides
@@ -98,13 +100,6 @@ func (s *s3Service) configuration() []func(*config.LoadOptions) error {
 		options = append(options, config.WithCredentialsProvider(provider))
 	}
 	return options
-}
-
-// tune sets up a transport for a bucket: as many connections as a Store asks at
-// once stay open, and bodies come as they are.
-func tune(t *http.Transport) {
-	t.MaxIdleConnsPerHost = 64
-	t.DisableCompression = true
 }
 
 func (s *s3Service) upload(ctx context.Context, bucket *blob.Bucket, key string, r io.Reader, size int64, ifAbsent bool) error {
