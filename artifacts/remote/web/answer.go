@@ -56,7 +56,7 @@ func (d *Driver) refused(r request, resp *http.Response) error {
 		after:   remote.ParseRetryAfter(resp.Header),
 	}
 	if !sameServer(resp.Request.URL, d.base) {
-		e.from = resp.Request.URL.Scheme + "://" + resp.Request.URL.Host
+		e.from = d.shown(resp.Request.URL.Scheme + "://" + resp.Request.URL.Host)
 	}
 	e.advice, e.kind = meaning(r.method, resp.StatusCode)
 	return e

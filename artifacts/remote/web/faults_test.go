@@ -66,6 +66,8 @@ func TestFaults(t *testing.T) {
 		{"zstd of nothing", answer(200, "Content-Encoding", "zstd", ""), get(blobName, 0, -1, nil), nil, ""},
 		{"identity by name", answer(200, "Content-Encoding", "Identity", string(blob)), whole, nil, ""},
 		{"gzip by surprise", answer(200, "Content-Encoding", "gzip", string(blob)), whole, nil, `"gzip", which was not asked for`},
+		{"coding that is the token", answer(200, "Content-Encoding", token, string(blob)), whole, nil, `"***", which was not asked for`},
+		{"coding without an end", answer(200, "Content-Encoding", strings.Repeat("x", 60_000), string(blob)), whole, nil, `xxx", which was not asked for`},
 		{"two codings", answer(200, "Content-Encoding", "zstd, gzip", string(blob)), whole, nil, "not asked for"},
 		{"zstd in a part", answer(206, "Content-Encoding", "zstd", "Content-Range", "bytes 5-9/1000", string(blob)), part5to9, nil, "not asked for"},
 		{"zstd in place of a part", answer(200, "Content-Encoding", "zstd", string(blob)), part5to9, nil, "not asked for"},
@@ -153,6 +155,8 @@ func TestFaults(t *testing.T) {
 		{"redirect to nowhere", answer(302), whole, nil, "no web address"},
 		{"redirect to a file", answer(302, "Location", "file:///etc/passwd", ""), whole, nil, "no web address"},
 		{"redirect to nonsense", answer(302, "Location", "http://%zz?signature="+token, ""), whole, nil, "no web address"},
+		{"PUT redirected to the token", answer(307, "Location", "http://"+token+".example/x", ""), put(blob, true), nil, "redirects uploads to http://***.example, which"},
+		{"PUT redirected to a novel", answer(307, "Location", "http://"+strings.Repeat("x", 60_000)+".example/x", ""), put(blob, true), nil, strings.Repeat("x", 200) + "…"},
 		{"PUT redirected to GET", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }, put(blob, true), nil, "redirects no upload"},
 		{"PUT redirected elsewhere", answer(307, "Location", "http://127.0.0.2:1/x?signature=abc", ""), put(blob, true), nil, "redirects uploads to http://127.0.0.2:1, which"},
 	} {

@@ -122,7 +122,7 @@ func (d *Driver) opened(r request, resp *http.Response) (io.ReadCloser, error) {
 	body, err := d.object(r, resp)
 	if err != nil {
 		resp.Body.Close()
-		return nil, fmt.Errorf("%s: %w", r, err)
+		return nil, fmt.Errorf("%s: %w", r, d.shownError(err))
 	}
 	return named{body, r, d}, nil
 }
@@ -236,7 +236,7 @@ func (d *Driver) readPart(ctx context.Context, name string, offset, length int64
 		body, err := part(resp, offset, length)
 		if err != nil {
 			resp.Body.Close()
-			return nil, fmt.Errorf("%s: %w", r, err)
+			return nil, fmt.Errorf("%s: %w", r, d.shownError(err))
 		}
 		d.learnt.ranges.Store(true)
 		return named{body, r, d}, nil

@@ -56,7 +56,7 @@ func (d *Driver) send(ctx context.Context, r request) (*http.Response, error) {
 		discard(resp)
 		r.upload.end()
 		if at, err = r.redirect(at, resp); err != nil {
-			return nil, fmt.Errorf("%s: %w", r, err)
+			return nil, fmt.Errorf("%s: %w", r, d.shownError(err))
 		}
 	}
 	return nil, fmt.Errorf("%s: the server redirects more than %d times", r, maxRedirects)
