@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,6 +40,18 @@ type cacheOptions struct {
 func (o *cacheOptions) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.cache, "cache", "", "cache `DIR` (default $PRISMFLOW_CACHE, [cache] dir of your settings, or prismflow in the user's cache directory)")
 	registerJSON(cmd, &o.json, "print one JSON object")
+}
+
+// openCache is openStore for commands that look after a cache. One that --cache
+// names has to be there: made here, in place of a share that is not mounted, it
+// would be taken for the share by whoever sends something to it.
+func openCache(flag, ofPipeline string, s *streams) (*disk.Store, error) {
+	if flag != "" {
+		if info, err := os.Stat(filepath.Join(s.path(flag), "cas")); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+			return nil, usageError{fmt.Errorf("--cache %s: there is no cache in it; if it is on a share, see whether that is mounted", flag)}
+		}
+	}
+	return openStore(flag, ofPipeline, s)
 }
 
 // A leaseReport is a run that uses the cache now.

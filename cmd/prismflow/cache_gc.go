@@ -107,7 +107,7 @@ func runCacheGC(ctx context.Context, o gcOptions, s *streams) error {
 	if err != nil {
 		return err
 	}
-	store, err := openStore(o.cache, "", s)
+	store, err := openCache(o.cache, "", s)
 	if err != nil {
 		return err
 	}

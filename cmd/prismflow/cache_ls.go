@@ -124,7 +124,7 @@ func runCacheLs(ctx context.Context, file string, o lsOptions, s *streams) error
 		}
 		pipeline, dir = p.Name, p.Cache.Dir
 	}
-	store, err := openStore(o.cache, dir, s)
+	store, err := openCache(o.cache, dir, s)
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func runCacheStat(ctx context.Context, o statOptions, s *streams) error {
 	if !(o.days > 0 && o.days <= 100_000) {
 		return usageError{fmt.Errorf("--days %v: must be more than 0 and at most 100,000", o.days)}
 	}
-	store, err := openStore(o.cache, "", s)
+	store, err := openCache(o.cache, "", s)
 	if err != nil {
 		return err
 	}

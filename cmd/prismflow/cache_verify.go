@@ -43,7 +43,7 @@ something is broken and stays so.`,
 }
 
 func runCacheVerify(ctx context.Context, o cacheOptions, repair bool, s *streams) error {
-	store, err := openStore(o.cache, "", s)
+	store, err := openCache(o.cache, "", s)
 	if err != nil {
 		return err
 	}
