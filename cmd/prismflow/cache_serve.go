@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/signal"
@@ -97,8 +98,14 @@ func runCacheServe(ctx context.Context, o serveOptions, levelSet bool, s *stream
 		return usageError{err}
 	}
 	if o.tokens != "" {
-		if options.Tokens, err = server.OpenTokens(s.path(o.tokens), warn); err != nil {
+		options.Tokens, err = server.OpenTokens(s.path(o.tokens), warn)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return usageError{fmt.Errorf("--tokens: %w; this makes one: prismflow cache token --add %s --name NAME --role read-write", err, shellWord(o.tokens))}
+		case err != nil:
 			return usageError{fmt.Errorf("--tokens: %w", err)}
+		case options.Tokens.Len() == 0 && options.Anonymous == server.NoAccess:
+			log.Warn().Msgf("nobody gets in yet: there is no token in %s", o.tokens)
 		}
 	}
 	certificate, err := o.certificate(s, warn)
