@@ -29,6 +29,16 @@ func (c *Cache) Find(ctx context.Context, key artifacts.Key) (m artifacts.Manife
 	return m, from, err
 }
 
+// Refuse says that the result which Find saw last under a key is of no use to who
+// asked, although all of it agrees. It is told of as wrong, and what is shared under
+// the key takes its place.
+func (c *Cache) Refuse(key artifacts.Key, why error) {
+	if s := c.takeSighting(key); s != nil {
+		s.at.breaks(key)
+		s.at.complainOfWrong(fmt.Sprintf("the result %s", key), why)
+	}
+}
+
 // each tries what remotes have under a key, in their order, the first incomplete
 // one last, until use takes one. The error is then nil, that of a use which is
 // not a miss, or the last miss.

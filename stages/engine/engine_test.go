@@ -177,12 +177,19 @@ func TestResultWithForeignOutputs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	manifest.Outputs["foreign"] = manifest.Outputs["total"]
-	if err := artifacts.Replace(ctx, store, manifest); err != nil {
-		t.Fatal(err)
-	}
-	again := w.run("total")
-	if got := reason(t, again, "total"); !strings.Contains(got, "2 outputs") {
-		t.Errorf("reason %q", got)
+	total := manifest.Outputs["total"]
+	for want, outputs := range map[string]map[string]artifacts.Output{
+		"2 outputs":   {"total": total, "foreign": total},
+		"the columns": {"total": {Digest: total.Digest, Bytes: total.Bytes}},
+		"declares":    {"total": {Digest: total.Digest, Bytes: total.Bytes, Columns: []artifacts.Column{{Name: "width", Type: "int64", Digest: total.Digest}}}},
+	} {
+		manifest.Outputs = outputs
+		if err := artifacts.Replace(ctx, store, manifest); err != nil {
+			t.Fatal(err)
+		}
+		again := w.run("total")
+		if got := reason(t, again, "total"); !strings.Contains(got, want) {
+			t.Errorf("reason %q, want %q", got, want)
+		}
 	}
 }

@@ -21,6 +21,9 @@ type Remotes interface {
 	// Find says who has a result, and its manifest, without fetching its outputs.
 	Find(ctx context.Context, key artifacts.Key) (m artifacts.Manifest, from string, err error)
 
+	// Refuse says that what Find saw under a key is no result of who asked, and why.
+	Refuse(key artifacts.Key, why error)
+
 	// Fetch brings a result into the local store.
 	Fetch(ctx context.Context, key artifacts.Key, progress tiered.Progress) (m artifacts.Manifest, from string, err error)
 
@@ -62,8 +65,15 @@ func (e *Engine) seek(ctx context.Context, spec stages.Spec, key artifacts.Key) 
 	if errors.As(err, &miss) {
 		return m, "", nil
 	}
-	if err != nil || fits(spec, m) != nil || e.again(spec, m) != "" {
+	if err != nil {
 		return m, "", err
+	}
+	if err := fits(spec, m); err != nil {
+		remotes.Refuse(key, err)
+		return m, "", nil
+	}
+	if e.again(spec, m) != "" {
+		return m, "", nil
 	}
 	return m, from, nil
 }

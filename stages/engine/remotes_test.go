@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/prismflow/prismflow/artifacts"
 	"github.com/prismflow/prismflow/artifacts/remote"
 	"github.com/prismflow/prismflow/artifacts/remote/remotetest"
 	"github.com/prismflow/prismflow/artifacts/tiered"
@@ -174,6 +175,46 @@ func TestOneRunsWhatAnotherRan(t *testing.T) {
 	bob.expect(his, "")
 	if want := []string{"cached", "downloaded", "downloaded", "cached"}; !reflect.DeepEqual(states(his), want) {
 		t.Errorf("bob's stages %v, want %v", states(his), want)
+	}
+}
+
+// A result at a remote that no such stage can have made is told of, and replaced by
+// who computes it.
+func TestRemoteResultThatDoesNotFit(t *testing.T) {
+	bucket, ann, bob, eve := newBucket(), newWorld(t), newWorld(t), newWorld(t)
+	hers, _ := bucket.runWith(t, ann, "ann", engine.RunOptions{})
+	ctx, key := context.Background(), hers.Stages[1].Key
+	manifest, err := artifacts.LookupManifest(ctx, ann.store(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lengths := manifest.Outputs["lengths"]
+	lengths.Columns[0].Name = "width" // those behind it read lengths
+	manifest.Outputs["lengths"] = lengths
+	if err := artifacts.Replace(ctx, ann.store(), manifest); err != nil {
+		t.Fatal(err)
+	}
+	bucket.Set("ac/"+string(key), nil)
+	cache := bucket.cache(t, ann)
+	cache.Share(key)
+	cache.Finish(ctx, true, nil)
+
+	his, events := bucket.runWith(t, bob, "bob", engine.RunOptions{})
+	if got, want := states(his), []string{"downloaded", "ran", "downloaded", "downloaded"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("bob's stages %v, want %v", got, want)
+	}
+	told := 0
+	for _, e := range events {
+		if e.Type == dag.Note && strings.Contains(e.Message, "WRONG") && strings.Contains(e.Message, "columns") {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("bob was told %d times", told)
+	}
+	theirs, _ := bucket.runWith(t, eve, "eve", engine.RunOptions{})
+	if got := states(theirs); !reflect.DeepEqual(got, repeat("downloaded")) {
+		t.Errorf("eve's stages %v", got)
 	}
 }
 

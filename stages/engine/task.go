@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/table"
 	"github.com/prismflow/prismflow/dag"
 	"github.com/prismflow/prismflow/stages"
 )
@@ -151,12 +152,25 @@ func fits(spec stages.Spec, manifest artifacts.Manifest) error {
 			return fmt.Errorf("the cached result lacks the output %s", port.Name)
 		case port.File && output.IsTable():
 			return fmt.Errorf("the output %s of the cached result is a table and not a plain file", port.Name)
+		case !hasColumns(output, port.Schema):
+			return fmt.Errorf("the output %s of the cached result has not the columns that the stage declares", port.Name)
 		}
 	}
 	if len(manifest.Outputs) != len(ports) {
 		return fmt.Errorf("the cached result has %d outputs and the stage has %d", len(manifest.Outputs), len(ports))
 	}
 	return nil
+}
+
+// hasColumns says whether an output has the columns of a schema, if there is one, and
+// no others. Those behind it would else fail for want of one.
+func hasColumns(output artifacts.Output, schema table.Schema) bool {
+	for _, column := range output.Columns {
+		if _, declared := schema.Field(column.Name); len(schema) > 0 && !declared {
+			return false
+		}
+	}
+	return len(schema) == 0 || len(schema) == len(output.Columns)
 }
 
 func (t *task) reused(ctx context.Context, manifest artifacts.Manifest, reason string) (dag.Outcome, bool, error) {
