@@ -71,7 +71,8 @@ func (c *checker) check() (*Pipeline, error) {
 		c.errorAt(0, "a pipeline needs stages: add a table [stages.NAME] with a kind")
 	}
 	for _, param := range c.order {
-		if !param.used {
+		own := param.File == c.file || param.Overridden // what an included file is not used for is not this one's fault
+		if !param.used && own {
 			c.warnAt(param.node.key, "parameter %s is used nowhere", param.Name)
 		}
 	}
@@ -248,22 +249,42 @@ func describe(v any) string {
 // given says of a key's raw value which parameter made it what it is, as a
 // remedy behind a message about it.
 func (c *checker) given(raw any) string {
-	text, ok := raw.(string)
-	if !ok {
+	p := c.referred(raw)
+	if p == nil {
 		return ""
 	}
-	name, isReference := strings.CutPrefix(text, opening)
-	name = strings.TrimSuffix(name, "}")
-	p := c.params[name]
+	name := p.Name
 	switch {
-	case !isReference || p == nil:
-		return ""
 	case p.Overridden:
 		return fmt.Sprintf("; the value is that of -p %s", name)
 	case p.Value == "":
-		return fmt.Sprintf("; set it with -p %s=…", name)
+		return "; set it with " + c.waysToSet(p)
 	}
 	return fmt.Sprintf("; the value is that of parameter %s at %s", name, c.placeText(p))
+}
+
+// referred is the parameter that a raw value stands for, if it is one and nothing
+// else.
+func (c *checker) referred(raw any) *parameter {
+	text, _ := raw.(string)
+	name, ok := strings.CutPrefix(text, opening)
+	if !ok {
+		return nil
+	}
+	return c.params[strings.TrimSuffix(name, "}")]
+}
+
+// waysToSet are the flags that give an empty parameter a value: its own, and
+// those of the parameters that its default takes it from.
+func (c *checker) waysToSet(p *parameter) string {
+	ways := "-p " + p.Name + "=…"
+	for from := c.referred(p.Default); from != nil; from = c.referred(from.Default) {
+		ways += " or -p " + from.Name + "=…"
+		if len(ways) > 200 { // defaults may go round in circles, which is said elsewhere
+			break
+		}
+	}
+	return ways
 }
 
 // placeText is where a parameter's default stands, with its file where there

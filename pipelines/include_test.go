@@ -239,17 +239,17 @@ func TestIncludeDiagnostics(t *testing.T) {
 		"nothing": {map[string]string{"main.toml": "include = []\n"}, "main.toml:1:1: a pipeline needs stages: add a table [stages.NAME] with a kind\n"},
 		"places": {map[string]string{
 			"main.toml": "include = [\"lib/a.toml\"]\nnaem = 1\n[params]\nunused = 1\n[stages.tokens]\nmode = \"fsat\"\nrate = \"${params.rate}\"\n",
-			"lib/a.toml": "name = 3\nincldue = 1\n[params]\nrate = 3\n[kinds.top]\ncommand = [\"./none.sh\"]\noutputs = { o = \"file\" }\n" +
+			"lib/a.toml": "name = 3\nincldue = 1\n[params]\nrate = 3\nspare = 1\n[kinds.top]\ncommand = [\"./none.sh\"]\noutputs = { o = \"file\" }\n" +
 				"[stages.tokens]\nkind = \"text.tokens\"\nsource = \"x.txt\"\nlwoer = true\n[stages.top]\nkind = \"text.top\"\n"},
 			"main.toml:2:1: unknown key \"naem\" (did you mean name?)\n" +
 				"main.toml:4:1: warning: parameter unused is used nowhere\n" +
 				"main.toml:6:8: stage tokens: mode: \"fsat\" is not one of fast, slow (did you mean fast?)\n" +
 				"main.toml:7:8: stage tokens: rate: must be at most 1, not 3; the value is that of parameter rate at lib/a.toml:4:1\n" +
 				"lib/a.toml:2:1: unknown key \"incldue\" (did you mean include?)\n" +
-				"lib/a.toml:6:11: kind top: command: ./none.sh is no file beside the pipeline file; a program that is found through PATH is written without a slash\n" +
-				"lib/a.toml:11:1: stage tokens: lwoer: unknown key (did you mean lower?)\n" +
-				"lib/a.toml:12:9: stage top: needs count (how many to keep)\n" +
-				"lib/a.toml:12:9: stage top: needs the input words (words to choose from): set words = \"<stage>.<output>\"\n"},
+				"lib/a.toml:7:11: kind top: command: ./none.sh is no file beside the pipeline file; a program that is found through PATH is written without a slash\n" +
+				"lib/a.toml:12:1: stage tokens: lwoer: unknown key (did you mean lower?)\n" +
+				"lib/a.toml:13:9: stage top: needs count (how many to keep)\n" +
+				"lib/a.toml:13:9: stage top: needs the input words (words to choose from): set words = \"<stage>.<output>\"\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := project(t, test.files)

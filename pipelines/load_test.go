@@ -290,6 +290,8 @@ func TestDiagnostics(t *testing.T) {
 			"words.toml:6:8: stage tokens: rate: must be at most 1, not 2; the value is that of -p rate\n"},
 		{"a value to give", "[params]\nfile = \"\"\n[stages.tokens]\nkind = \"text.tokens\"\nsource = \"${params.file}\"\n", nil,
 			"words.toml:5:10: stage tokens: source: must be a path, a glob, a URL or \"<stage>.<output>\", not the string \"\"; set it with -p file=…\n"},
+		{"a value to give by one of two", "[params]\nfile = \"${params.dataset}\"\ndataset = \"\"\n[stages.tokens]\nkind = \"text.tokens\"\nsource = \"${params.file}\"\n", nil,
+			"words.toml:6:10: stage tokens: source: must be a path, a glob, a URL or \"<stage>.<output>\", not the string \"\"; set it with -p file=… or -p dataset=…\n"},
 		{"references", oneStage + "[stages.top]\nkind = \"text.top\"\nwords = \"tokns.words\"\nmore = \"tokens.wrods\"\ncount = 1\n", nil,
 			"words.toml:6:9: stage top: words: tokns.words: there is no stage tokns (did you mean tokens?)\n" +
 				"words.toml:7:8: stage top: more: tokens.wrods: stage tokens (text.tokens) has no output wrods (did you mean words?)\n"},
