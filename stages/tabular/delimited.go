@@ -162,6 +162,10 @@ func listed(header []string) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
+		if name == "" || strings.TrimSpace(name) != name {
+			fmt.Fprintf(&b, "%.40q", name) // or nobody would see the spaces
+			continue
+		}
 		fmt.Fprintf(&b, "%.40s", name)
 	}
 	if len(header) > most {
@@ -170,7 +174,7 @@ func listed(header []string) string {
 	return b.String()
 }
 
-// otherDelimiter says what a header of one column may be delimited by.
+// otherDelimiter says what a header or record of one column may be delimited by.
 func otherDelimiter(header []string, delimiter string) string {
 	if len(header) > 1 {
 		return ""
@@ -209,11 +213,15 @@ func (t *delimitedTable) next(fields []field) (err error) {
 	}
 	if len(t.record) != len(t.header) {
 		line, _ := t.records.position(0)
-		whose := "the header has"
+		whose, fields := "the header has", "fields"
 		if len(t.form.Columns) > 0 {
 			whose = "columns names"
 		}
-		return &rowError{place: fmt.Sprintf("%s:%d", t.name, line), cause: fmt.Errorf("%d fields, and %s %d", len(t.record), whose, len(t.header))}
+		if len(t.record) == 1 {
+			fields = "field"
+		}
+		return &rowError{place: fmt.Sprintf("%s:%d", t.name, line), cause: fmt.Errorf("%d %s, and %s %d%s",
+			len(t.record), fields, whose, len(t.header), otherDelimiter(t.record, t.form.Delimiter))}
 	}
 	for i, at := range t.at {
 		if fields[i] = (field{}); at >= 0 {

@@ -97,6 +97,9 @@ func (f form) of(ctx context.Context, file stages.File) (form, error) {
 		if err != nil {
 			return f, err
 		}
+		if isArray(line) {
+			return f, fmt.Errorf("%s: this is an array of JSON, and not JSON lines: write an object a line, as jq -c '.[]' does", file.Name)
+		}
 		f.Format = f.formatByLine(line)
 	}
 	if f.unused(f.Format) == "columns" { // what else is unused does no harm, and may be for other files
@@ -171,6 +174,13 @@ func firstLine(ctx context.Context, file stages.File) (string, error) {
 	}
 	line, _, _ := strings.Cut(strings.TrimLeft(string(head), " \r\n"), "\n")
 	return strings.TrimSuffix(line, "\r"), nil
+}
+
+// isArray says whether a first line begins an array of JSON objects.
+func isArray(line string) bool {
+	rest, ok := strings.CutPrefix(strings.TrimSpace(line), "[")
+	rest = strings.TrimSpace(rest)
+	return ok && (rest == "" || rest[0] == '{')
 }
 
 // formatByLine tells the formats of text apart by the first line of a file.

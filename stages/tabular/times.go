@@ -67,9 +67,26 @@ func whole(text string) (int64, error) {
 	digits, decimals, _ := strings.Cut(text, ".")
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || n < 0 || strings.Trim(decimals, "0123456789") != "" {
-		return 0, fmt.Errorf("%.40q is not a number of time units since 1970", text)
+		return 0, fmt.Errorf("%.40q is not a number of time units since 1970%s", text, otherFormat(text))
 	}
 	return n, nil
+}
+
+// usual are time formats that are suggested for a time that is no number.
+var usual = []string{"rfc3339", "YYYY-MM-DD hh:mm:ss", "YYYY-MM-DD", "YYYY-MM-DD hh:mm", "YYYY/MM/DD hh:mm:ss", "YYYY/MM/DD", "DD.MM.YYYY hh:mm:ss", "DD.MM.YYYY hh:mm", "DD.MM.YYYY"}
+
+// otherFormat says which time_format a text may be of.
+func otherFormat(text string) string {
+	for _, format := range usual {
+		read, err := newClock(format)
+		if err != nil {
+			return ""
+		}
+		if _, err := read(text); err == nil {
+			return fmt.Sprintf(": is time_format %q?", format)
+		}
+	}
+	return ""
 }
 
 // calendar is the clock of a layout of time.Parse, which want describes.
