@@ -68,7 +68,11 @@ func (d *description) ports(title string, ports []stages.Port) {
 	}
 	d.line("\n%s", title)
 	for _, port := range ports {
-		d.line("  %s", strings.TrimRight(port.Name+": "+port.Doc+portNote(port), ": "))
+		name := port.Name
+		if port.Doc != "" {
+			name += ": " + port.Doc
+		}
+		d.line("  %s", name+portNote(port))
 		var lines []string
 		for _, field := range port.Schema {
 			lines = append(lines, fmt.Sprintf("    %s\t%s\t%s", field.Name, field.TypeText(), field.Doc))

@@ -3,6 +3,7 @@ package pipelines
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -79,6 +80,10 @@ func TestDefinedKindDiagnostics(t *testing.T) {
 				"words.toml:2:8: kind \"Top\": a name is small letters, digits and _, in parts with dots between them\n" +
 				"words.toml:3:11: a name with a dot is written in quotes: [kinds.\"my.top\"]\n" +
 				"words.toml:6:1: kinds.x must be a table, not the number 3\n"},
+		"what has no help": {"[kinds.bare]\ncommand = [\"true\"]\ninputs = { i = \"arrow\", f = \"file\" }\noutputs = { o = \"file\" }\nparams = { n = { type = \"integer\" } }\n[stages.x]\nkind = \"bare\"\n",
+			"words.toml:6:9: stage x: needs f\n" +
+				"words.toml:6:9: stage x: needs n\n" +
+				"words.toml:6:9: stage x: needs the input i: set i = \"<stage>.<output>\"\n"},
 		"no table": {"kinds = 3\n" + oneStage, "words.toml:1:1: kinds must be a table, not the number 3\n"},
 		"parameter": {"[params]\nn = 3\n[kinds.top]\ncommand = [\"true\", \"${params.m}\"]\noutputs = { o = \"file\" }\nparams = { k = { type = \"integer\", default = \"${params.n}\" }, s = { type = \"string\", default = \"${params.n}\" } }\n" + oneStage,
 			"words.toml:4:20: there is no parameter \"m\" (did you mean n?)\n" +
@@ -101,6 +106,15 @@ func TestLoadKinds(t *testing.T) {
 	names, err := read("[kinds.top]\ncommand = [\"true\"]\noutputs = { o = \"file\" }\n[stages.x]\nkind = \"nothing\"\n")
 	if err != nil || !slices.Contains(names, "top") || !slices.Contains(names, exec.Kinds()[0].Name) {
 		t.Errorf("got %v, %v", names, err)
+	}
+	registry, err := LoadKinds(write(t, "[kinds.top]\ncommand = [\"true\"]\noutputs = { o = \"file\" }\n"), Options{Registry: toys(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kind, _ := registry.Kind("top")
+	var described strings.Builder
+	if err := DescribeKind(&described, kind); err != nil || !strings.Contains(described.String(), "\n  o (a plain file)\n") {
+		t.Errorf("%v: got %q", err, described.String())
 	}
 	var invalid *Invalid
 	if _, err := read("[kinds.top]\n"); !errors.As(err, &invalid) || len(invalid.Diagnostics) != 2 {

@@ -74,7 +74,7 @@ func (b *binder) input(f declaredField, schema table.Schema) (Input, bool) {
 	v, ok := b.take(f.name)
 	if !ok {
 		if !f.optional {
-			b.problem("", "needs the input %s (%s): set %s = \"<stage>.<output>\"", f.name, f.doc, f.name)
+			b.problem("", "needs the input %s: set %s = \"<stage>.<output>\"", described(f.name, f.doc), f.name)
 		}
 		return Input{}, false
 	}
@@ -101,7 +101,7 @@ func (b *binder) source(f declaredField) (SourceSpec, []Input, bool) {
 	pin := b.pin(f)
 	if !ok || f.optional && v.V == "" {
 		if !f.optional {
-			b.problem("", "needs %s (%s)", f.name, f.doc)
+			b.problem("", "needs %s", described(f.name, f.doc))
 		}
 		return SourceSpec{}, nil, false
 	}
@@ -166,13 +166,22 @@ func (b *binder) pin(f declaredField) string {
 	return text
 }
 
+// described is a name with what is said of it, which of kinds in pipeline files
+// may be nothing.
+func described(name, doc string) string {
+	if doc == "" {
+		return name
+	}
+	return fmt.Sprintf("%s (%s)", name, doc)
+}
+
 // param sets target and returns the value in the form that keys hold.
 func (b *binder) param(f declaredField, target reflect.Value) (any, bool) {
 	v, ok := b.take(f.name)
 	raw := v.V
 	if !ok {
 		if f.param.Required {
-			b.problem("", "needs %s (%s)", f.name, f.doc)
+			b.problem("", "needs %s", described(f.name, f.doc))
 		}
 		if f.param.Default == nil {
 			return nil, false

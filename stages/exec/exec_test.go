@@ -59,6 +59,28 @@ func ran(t *testing.T, ctx context.Context, c *command, env map[string]string, f
 	return console.String(), string(written), err
 }
 
+// Why a command failed is mostly its last line, without any secret.
+func TestFailureTellsTheLastLine(t *testing.T) {
+	env := map[string]string{"TOKEN": "s3cret"}
+	for script, want := range map[string]string{
+		`exit 3`: `sh ended with exit status 3; what it printed`,
+		`echo begin; echo no s3cret; printf ' \n\n'; exit 3`: `exit status 3 and last printed "no ***"; what`,
+		`printf 'a\nKey'; printf 'Error: n'; exit 1`:         `and last printed "KeyError: n"`,
+		`printf '%0999d' 1; exit 1`:                          `and last printed "` + strings.Repeat("0", maxLastWords) + `"; what`,
+	} {
+		c, problems := bound(t, t.TempDir(), map[string]any{
+			"command": list("sh", "-c", script), "outputs": map[string]any{"o": "file"}, "secrets": list("TOKEN"),
+		}, env)
+		if problems != nil {
+			t.Fatal(problems)
+		}
+		printed, _, err := ran(t, context.Background(), c, env)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q; printed %q", script, err, want, printed)
+		}
+	}
+}
+
 func TestCommandSeesWhatIsDeclared(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{"declared.txt": "yes", "undeclared.txt": "no"} {

@@ -32,10 +32,11 @@ func (c *command) Run(ctx context.Context, env *stages.Env) error {
 	if err != nil {
 		return err
 	}
-	output := newRedactor(env.Console, p.secrets)
+	last := newLastWords(env.Console)
+	output := newRedactor(last, p.secrets)
 	err = p.start(ctx, program, output)
 	output.Flush()
-	return p.explain(ctx, err)
+	return p.explain(ctx, err, last)
 }
 
 // A process is one run of a command.
@@ -258,7 +259,7 @@ func (p *process) start(ctx context.Context, program string, output io.Writer) e
 }
 
 // explain says why the command ended badly, with the remedy where it is known.
-func (p *process) explain(ctx context.Context, err error) error {
+func (p *process) explain(ctx context.Context, err error, last *lastWords) error {
 	if err == nil {
 		return nil
 	}
@@ -272,7 +273,7 @@ func (p *process) explain(ctx context.Context, err error) error {
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return fmt.Errorf("%s ended with %s; what it printed is in the stage's log%s", name, exit.ProcessState, hint)
+		return fmt.Errorf("%s ended with %s%s; what it printed is in the stage's log%s", name, exit.ProcessState, last.text(), hint)
 	}
 	return fmt.Errorf("running %s: %w%s", name, err, hint)
 }
