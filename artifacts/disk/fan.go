@@ -51,8 +51,10 @@ func (f *fan) survey(flt fault, above string) error {
 	if err != nil {
 		return err
 	}
-	if err := syncDir(flt, above); err != nil {
-		return err
+	if len(entries) > 0 {
+		if err := syncDir(flt, above); err != nil {
+			return err
+		}
 	}
 	for _, e := range entries {
 		f.add(filepath.Join(above, e.Name()))
