@@ -172,13 +172,38 @@ func (s *Store) Lock(ctx context.Context, k artifacts.Key) (unlock func(), err e
 	if err != nil {
 		return nil, err
 	}
-	l, err := waitLock(ctx, s.path("state", "locks", string(k)), exclusive, 10*time.Millisecond, 100*time.Millisecond)
+	l, err := waitLock(ctx, s.turnPath(k), exclusive, 10*time.Millisecond, 100*time.Millisecond)
 	if err != nil {
 		done()
 		return nil, fmt.Errorf("waiting for the turn to compute %s: %w", k.Short(), err)
 	}
+	return endTurn(l, done), nil
+}
+
+// TryLock is Lock for who does not wait: unlock is nil while somebody else has
+// the turn.
+func (s *Store) TryLock(ctx context.Context, k artifacts.Key) (unlock func(), err error) {
+	if err := checkKey(ctx, k); err != nil {
+		return nil, err
+	}
+	done, _ := s.locking.try(string(k))
+	if done == nil {
+		return nil, nil
+	}
+	l, err := tryLock(s.turnPath(k), exclusive)
+	if l == nil {
+		done()
+		return nil, err
+	}
+	return endTurn(l, done), nil
+}
+
+func (s *Store) turnPath(k artifacts.Key) string { return s.path("state", "locks", string(k)) }
+
+// endTurn gives back what makes a turn, once.
+func endTurn(l *fileLock, done func()) (unlock func()) {
 	var once sync.Once
-	return func() { once.Do(func() { l.removeAndUnlock(); done() }) }, nil
+	return func() { once.Do(func() { l.removeAndUnlock(); done() }) }
 }
 
 // A sweepLock keeps uses and sweeps apart. Whoever records that something is
@@ -341,27 +366,35 @@ type turns struct {
 // take waits for the turn at a name. done gives it back.
 func (t *turns) take(ctx context.Context, name string) (done func(), err error) {
 	for {
-		t.mu.Lock()
-		busy, ok := t.taken[name]
-		if !ok {
-			mine := make(chan struct{})
-			if t.taken == nil {
-				t.taken = map[string]chan struct{}{}
-			}
-			t.taken[name] = mine
-			t.mu.Unlock()
-			return func() {
-				t.mu.Lock()
-				delete(t.taken, name)
-				t.mu.Unlock()
-				close(mine)
-			}, nil
+		done, busy := t.try(name)
+		if done != nil {
+			return done, nil
 		}
-		t.mu.Unlock()
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-busy:
 		}
 	}
+}
+
+// try takes the turn at a name if nobody has it; else busy closes when it is given
+// back.
+func (t *turns) try(name string) (done func(), busy <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if busy, taken := t.taken[name]; taken {
+		return nil, busy
+	}
+	mine := make(chan struct{})
+	if t.taken == nil {
+		t.taken = map[string]chan struct{}{}
+	}
+	t.taken[name] = mine
+	return func() {
+		t.mu.Lock()
+		delete(t.taken, name)
+		t.mu.Unlock()
+		close(mine)
+	}, nil
 }

@@ -81,22 +81,14 @@ func RemoveCheckpoints(ctx context.Context, store *disk.Store, before time.Time)
 	return removed, nil
 }
 
-// atOnce is how long it takes to have a turn that nobody else has.
-const atOnce = 50 * time.Millisecond
-
 func removeCheckpoint(ctx context.Context, store *disk.Store, key artifacts.Key, dir string, before time.Time) (bool, error) {
 	written, err := lastWritten(dir)
 	if err != nil || !written.Before(before) {
 		return false, err
 	}
-	brief, cancel := context.WithTimeout(ctx, atOnce)
-	defer cancel()
-	unlock, err := store.Lock(brief, key)
-	if err != nil {
-		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-			return false, nil // a stage is at work on it
-		}
-		return false, err
+	unlock, err := store.TryLock(ctx, key)
+	if unlock == nil {
+		return false, err // without one, a stage is at work on it
 	}
 	defer unlock()
 	return true, os.RemoveAll(dir)
