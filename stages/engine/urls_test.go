@@ -251,14 +251,15 @@ func TestURLThatCannotBeHad(t *testing.T) {
 func TestServersThatAreNotBelieved(t *testing.T) {
 	tests := []struct {
 		name, want string
+		stall      time.Duration // short where that is what is waited for: any other answer may take its time
 		serve      http.HandlerFunc
 	}{
-		{"part of a file that was asked for as a whole", "another part", func(w http.ResponseWriter, r *http.Request) {
+		{"part of a file that was asked for as a whole", "another part", time.Minute, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Range", "bytes 0-4/10")
 			w.WriteHeader(http.StatusPartialContent)
 			w.Write([]byte("01234"))
 		}},
-		{"rest that is not all of the rest", "EOF", func(w http.ResponseWriter, r *http.Request) {
+		{"rest that is not all of the rest", "EOF", time.Minute, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("ETag", `"e"`)
 			if r.Header.Get("Range") == "" {
 				w.Header().Set("Content-Length", "10")
@@ -269,16 +270,16 @@ func TestServersThatAreNotBelieved(t *testing.T) {
 			w.WriteHeader(http.StatusPartialContent)
 			w.Write([]byte("5"))
 		}},
-		{"unchanged without having been asked", "was not asked that", func(w http.ResponseWriter, r *http.Request) {
+		{"unchanged without having been asked", "was not asked that", time.Minute, func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusNotModified)
 		}},
-		{"silence", "sent nothing for", func(w http.ResponseWriter, r *http.Request) {
+		{"silence", "sent nothing for", 50 * time.Millisecond, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "10")
 			w.Write([]byte("01234"))
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		}},
-		{"redirect to a local file", "unsupported protocol", func(w http.ResponseWriter, r *http.Request) {
+		{"redirect to a local file", "unsupported protocol", time.Minute, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", "file:///etc/passwd")
 			w.WriteHeader(http.StatusFound)
 		}},
@@ -286,7 +287,7 @@ func TestServersThatAreNotBelieved(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			c, _ := urlTest(t, &fileServer{})
-			c.stall = 50 * time.Millisecond
+			c.stall = test.stall
 			server := httptest.NewServer(test.serve)
 			defer server.Close()
 			_, err := c.file(context.Background(), server.URL+"/f", "", nil)
