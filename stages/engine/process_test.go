@@ -149,7 +149,7 @@ func runProcesses(t *testing.T, n int, dirs ...string) (reports []engine.Report)
 	outputs := make([]bytes.Buffer, n)
 	var processes []*exec.Cmd
 	for i := range n {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestProcessHelper$", "-test.timeout=2m")
+		cmd := exec.Command(os.Args[0], "-test.run=^TestProcessHelper$")
 		cmd.Env = append(os.Environ(), helperVar+"="+strings.Join(dirs, string(filepath.ListSeparator)))
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = begin, &outputs[i], &outputs[i]
 		if err := cmd.Start(); err != nil {
