@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prismflow/prismflow/stages"
 	"github.com/prismflow/prismflow/stages/stagetest"
@@ -89,6 +90,16 @@ func (s *site) times(path string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.asked[path]
+}
+
+// timesAtLeast waits until a path was asked for so often: the server may hear of a
+// request only when the client has given it up.
+func (s *site) timesAtLeast(path string, want int) int {
+	got := s.times(path)
+	for end := time.Now().Add(time.Minute); got < want && time.Now().Before(end); got = s.times(path) {
+		time.Sleep(time.Millisecond)
+	}
+	return got
 }
 
 func (s *site) total() int {
