@@ -142,6 +142,7 @@ func TestEachStops(t *testing.T) {
 func TestEachIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2)) // by which it goes how far ahead lines are decoded
 	f := textFile(t, "f", manyLines(30_000))
 	var decoded atomic.Int64
 	_, err := Each(ctx, stagetest.Env(t), []stages.File{f, f, f, f, f, f, f, f, f, f}, Options{MaxBad: 100},
