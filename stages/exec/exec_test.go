@@ -342,17 +342,17 @@ func TestDeclaredFilesInPlace(t *testing.T) {
 
 // A command that leaves others to write its output has not made it.
 func TestCommandMustWaitForWhatItStarts(t *testing.T) {
-	for script, want := range map[string]string{
-		`(sleep 0.1; echo late > "{output.o}") >/dev/null 2>&1 & echo early > "{output.o}"`: "",
-		`sleep 600 >/dev/null 2>&1 & echo early > "{output.o}"`:                             "left processes running",
-		`setsid sleep 20 & echo early > "{output.o}"`:                                       "left processes running",
+	for name, c := range map[string]struct{ script, want string }{
+		"a moment longer": {`(while kill -0 $$; do sleep 0.01; done; echo late > "{output.o}") >/dev/null 2>&1 & echo early > "{output.o}"`, ""}, // $$ is the command
+		"for long":        {`sleep 600 >/dev/null 2>&1 & echo early > "{output.o}"`, "left processes running"},
+		"out of sight":    {`setsid sleep 20 & echo early > "{output.o}"`, "left processes running"},
 	} {
-		t.Run(script, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, _ := bound(t, t.TempDir(), map[string]any{"command": list("sh", "-c", script), "outputs": map[string]any{"o": "file"}}, nil)
-			_, output, err := ran(t, context.Background(), c, nil)
-			if want == "" && (err != nil || output != "late\n") || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-				t.Errorf("output %q, error %v", output, err)
+			stage, _ := bound(t, t.TempDir(), map[string]any{"command": list("sh", "-c", c.script), "outputs": map[string]any{"o": "file"}}, nil)
+			printed, output, err := ran(t, context.Background(), stage, nil)
+			if c.want == "" && (err != nil || output != "late\n") || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("output %q, error %v: %s", output, err, printed)
 			}
 		})
 	}
