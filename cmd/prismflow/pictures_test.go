@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"image"
 	"image/color"
@@ -12,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -21,30 +21,68 @@ import (
 	"github.com/prismflow/prismflow/stages/tables"
 )
 
-// pictureSite serves a picture of its own under each path /N.png.
-func pictureSite(t *testing.T, asked func(total int64)) *httptest.Server {
-	var total atomic.Int64
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var n int
-		if _, err := fmt.Sscanf(r.URL.Path, "/%d.png", &n); err != nil {
-			http.NotFound(w, r)
-			return
-		}
-		asked(total.Add(1))
-		time.Sleep(time.Millisecond)
-		picture := image.NewGray16(image.Rect(0, 0, 2, 2))
-		picture.SetGray16(0, 0, color.Gray16{Y: uint16(n)})
-		var buf bytes.Buffer
-		if err := png.Encode(&buf, picture); err != nil {
-			t.Error(err)
-		}
-		_, _ = w.Write(buf.Bytes())
-	}))
+// A pictureSite serves a picture of its own under each path /N.png.
+type pictureSite struct {
+	*httptest.Server
+
+	mu     sync.Mutex // guards what follows
+	asked  int
+	silent int           // from which request on it keeps silent; 0 for none
+	fell   chan struct{} // closes with that request
+}
+
+func newPictureSite(t *testing.T) *pictureSite {
+	s := &pictureSite{}
+	s.Server = httptest.NewServer(s)
 	t.Cleanup(func() {
-		server.CloseClientConnections()
-		server.Close()
+		s.CloseClientConnections()
+		s.Close()
 	})
-	return server
+	return s
+}
+
+func (s *pictureSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var n int
+	if _, err := fmt.Sscanf(r.URL.Path, "/%d.png", &n); err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	if !s.answers() {
+		<-r.Context().Done()
+		return
+	}
+	picture := image.NewGray16(image.Rect(0, 0, 2, 2))
+	picture.SetGray16(0, 0, color.Gray16{Y: uint16(n)})
+	_ = png.Encode(w, picture)
+}
+
+// answers counts a request, and says whether it is answered.
+func (s *pictureSite) answers() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
+	if s.asked == s.silent {
+		close(s.fell)
+	}
+	return s.silent == 0 || s.asked < s.silent
+}
+
+// silentIn has the site keep silent from the n-th request on that is still to
+// come, at which the channel closes; in 0, it answers again.
+func (s *pictureSite) silentIn(n int) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent, s.fell = 0, make(chan struct{})
+	if n > 0 {
+		s.silent = s.asked + n
+	}
+	return s.fell
+}
+
+func (s *pictureSite) total() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
 }
 
 // picturesPipeline writes a pipeline that downloads so many pictures.
@@ -80,37 +118,32 @@ revalidate           = "${params.revalidate}"
 }
 
 // TestKilledDownloads kills a run three times during 2,000 downloads. What was
-// not in flight is not asked for again.
+// not in flight is not asked for again. The site keeps silent until the kill, lest
+// the run goes on meanwhile.
 func TestKilledDownloads(t *testing.T) {
 	const pictures, concurrency, kills = 2000, 16, 3
 	p := process{t.TempDir(), filepath.Join(t.TempDir(), "cache")}
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 0))
-	var total, killAt atomic.Int64
-	reached := make(chan struct{}, 1)
-	site := pictureSite(t, func(n int64) {
-		total.Store(n)
-		if n == killAt.Load() {
-			reached <- struct{}{}
-		}
-	})
+	site := newPictureSite(t)
 	picturesPipeline(t, p.dir, site.URL, pictures, concurrency)
-	var moments []int64
-	for i := range int64(kills) {
-		killAt.Store(pictures/(kills+1)*i + 1 + random.Int64N(pictures/(kills+1)))
-		moments = append(moments, killAt.Load())
+	var moments []int
+	for range kills {
+		fell := site.silentIn(1 + random.IntN(pictures/(kills+1)))
 		cmd := p.command("run", "p.toml")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		<-reached
+		<-fell
 		if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
 			t.Error(err)
 		}
 		_ = cmd.Wait() // "signal: killed"
+		moments = append(moments, site.total())
 	}
+	site.silentIn(0)
 	p.must(t, "run", "p.toml")
-	repeated := total.Load() - pictures
+	repeated := site.total() - pictures
 	t.Logf("killed after %v requests (seed %d): %d of %d pictures were asked for again", moments, seed, repeated, pictures)
 	if repeated < 0 || repeated > kills*concurrency {
 		t.Errorf("%d pictures were asked for again, at most %d were in flight", repeated, kills*concurrency)
@@ -131,7 +164,7 @@ func TestKilledDownloads(t *testing.T) {
 		t.Errorf("%d rows", len(rows))
 	}
 	p.must(t, "run", "p.toml")
-	if total.Load() != pictures+repeated {
+	if site.total() != pictures+repeated {
 		t.Error("a run that finds everything in the cache asks for pictures")
 	}
 }
