@@ -80,7 +80,8 @@ func TestLiveViewOnTerminal(t *testing.T) {
 	var seen screen
 	go seen.collect(keyboard)
 	p := process{t.TempDir(), filepath.Join(t.TempDir(), "cache")}
-	pipeline := `
+	begun := filepath.Join(t.TempDir(), "begun")
+	pipeline := fmt.Sprintf(`
 [stages.quick]
 kind    = "exec"
 command = ["sh", "-c", "echo 1 > {output.out}"]
@@ -88,10 +89,10 @@ outputs = { out = "file" }
 
 [stages.slow]
 kind    = "exec"
-command = ["sh", "-c", "sleep 1000; cat {input.x} > {output.out}"]
+command = ["sh", "-c", "touch %s; sleep 1000; cat {input.x} > {output.out}"]
 inputs  = { x = "quick.out" }
 outputs = { out = "file" }
-`
+`, begun)
 	if err := os.WriteFile(filepath.Join(p.dir, "p.toml"), []byte(pipeline), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +103,8 @@ outputs = { out = "file" }
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	seen.waitFor("1 running")                            // and so the drawing has begun
+	seen.waitFor("1 running")                            // and so the drawing has begun, perhaps with the first stage
+	waitForFile(begun)
 	if _, err := keyboard.Write([]byte{3}); err != nil { // Ctrl-C
 		t.Fatal(err)
 	}
