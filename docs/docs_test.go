@@ -333,7 +333,7 @@ func TestSweepsArePlanned(t *testing.T) {
 func build(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "prismflow")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../cmd/prismflow")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, "../cmd/prismflow") // git tells the revision to the owner alone
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building prismflow: %v\n%s", err, out)
 	}
