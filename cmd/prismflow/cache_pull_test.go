@@ -3,7 +3,6 @@ package main
 import (
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/prismflow/prismflow/artifacts/disk"
@@ -12,8 +11,7 @@ import (
 // TestPullBringsRows: who goes offline with what a run downloaded has, after a
 // pull, the rows behind it, too. A run that downloads a result asks for none.
 func TestPullBringsRows(t *testing.T) {
-	var asked atomic.Int64
-	site := pictureSite(t, func(int64) { asked.Add(1) })
+	site := newPictureSite(t)
 	share := "file://" + t.TempDir()
 	ann, bob := process{t.TempDir(), filepath.Join(t.TempDir(), "cache")}, process{t.TempDir(), filepath.Join(t.TempDir(), "cache")}
 	for _, p := range []process{ann, bob} {
@@ -26,10 +24,10 @@ func TestPullBringsRows(t *testing.T) {
 	if output := bob.must(t, "cache", "pull", "p.toml", "--remote", share); !strings.Contains(output, "here  images") {
 		t.Fatalf("bob's pull:\n%s", output)
 	}
-	before := asked.Load()
+	before := site.total()
 	picturesPipeline(t, bob.dir, site.URL, 4, 1)
 	bob.must(t, "run", "p.toml", "--remote", "none")
-	if more := asked.Load() - before; before != 3 || more != 1 {
+	if more := site.total() - before; before != 3 || more != 1 {
 		t.Errorf("%d pictures were downloaded by ann and %d by bob, want 3 and the new one", before, more)
 	}
 }
