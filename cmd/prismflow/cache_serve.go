@@ -211,12 +211,15 @@ func (o *serveOptions) serve(ctx context.Context, serving *server.Server, certif
 	if scheme == "http" && options.Tokens != nil && !isLoopback(listener.Addr()) {
 		log.Warn().Msg("tokens cross the network as they are: give --tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy that speaks TLS")
 	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // before anybody can know that there is a server
+	defer signal.Stop(hangups)
 	ended := make(chan struct{})
 	tasks.Go(func(ctx context.Context) error {
 		defer close(ended)
 		return serving.Serve(ctx, listener, certificate)
 	})
-	tasks.Go(func(ctx context.Context) error { return reloadOnHangup(ended, options.Tokens, certificate, log) })
+	tasks.Go(func(context.Context) error { return reloadOnHangup(hangups, ended, options.Tokens, certificate, log) })
 	s.out.printf("listening on %s://%s\n", scheme, listener.Addr())
 	return tasks.Wait()
 }
@@ -227,10 +230,7 @@ func isLoopback(addr net.Addr) bool {
 }
 
 // reloadOnHangup reads tokens and certificate again at each SIGHUP, until ended.
-func reloadOnHangup(ended <-chan struct{}, tokens *server.Tokens, certificate *server.Certificate, log zerolog.Logger) error {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
+func reloadOnHangup(hangups <-chan os.Signal, ended <-chan struct{}, tokens *server.Tokens, certificate *server.Certificate, log zerolog.Logger) error {
 	for {
 		select {
 		case <-ended:
