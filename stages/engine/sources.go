@@ -17,6 +17,12 @@ import (
 // errMissingInput says that a file which a stage names is not there.
 var errMissingInput = errors.New("no such file")
 
+// A nothingNamed is what is said of a glob or a directory that names no file.
+type nothingNamed string
+
+func (n nothingNamed) Error() string      { return string(n) }
+func (nothingNamed) Is(target error) bool { return target == errMissingInput }
+
 // A resolvedSource is the files that a source parameter names right now.
 type resolvedSource struct {
 	files  []stages.File
@@ -112,12 +118,24 @@ func localName(path, text, base string, spec stages.SourceSpec) string {
 	switch {
 	case spec.Names == stages.NamesKept:
 		return relativeName(path, base)
-	case (below || spec.Parts) && path != named:
+	case below && path != named:
 		return relativeName(path, named)
-	case below, path != named:
-		return filepath.Base(path) // of a glob: what tells its files apart
+	case below:
+		return filepath.Base(path)
+	case path == named:
+		return text
 	}
-	return text
+	return beside(path, text, base)
+}
+
+// beside is what a file is called that a glob or a directory names: as if it had
+// been written in its place, for many directories have a part-0.
+func beside(path, text, base string) string {
+	relative, err := filepath.Rel(base, path)
+	if filepath.IsAbs(text) || err != nil {
+		return path
+	}
+	return filepath.ToSlash(relative)
 }
 
 func absolute(path, base string) string {
@@ -168,7 +186,7 @@ func localPaths(text, base string, spec stages.SourceSpec) ([]string, error) {
 		return err != nil || !info.Mode().IsRegular()
 	})
 	if len(paths) == 0 {
-		return nil, fmt.Errorf("%s matches nothing: %w", absolute(text, base), errMissingInput)
+		return nil, nothingNamed(absolute(text, base) + " matches nothing")
 	}
 	slices.Sort(paths)
 	return paths, nil
@@ -199,7 +217,7 @@ func filesBelow(dir string, skip func(name string) bool) ([]string, error) {
 		return nil
 	})
 	if err == nil && len(paths) == 0 {
-		err = fmt.Errorf("%s has no files in it: %w", dir, errMissingInput)
+		err = nothingNamed(dir + " has no files in it")
 	}
 	return paths, err
 }

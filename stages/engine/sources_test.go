@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -55,6 +56,16 @@ func TestLocalPaths(t *testing.T) {
 	}
 }
 
+func TestNothingNamed(t *testing.T) {
+	base := t.TempDir()
+	for text, want := range map[string]string{"*.gz": "/*.gz matches nothing", ".": " has no files in it", "absent": "/absent: no such file"} {
+		_, err := localPaths(text, base, stages.SourceSpec{Parts: true})
+		if !errors.Is(err, errMissingInput) || err.Error() != base+want {
+			t.Errorf("%s: %v, want %s", text, err, base+want)
+		}
+	}
+}
+
 func TestLocalNames(t *testing.T) {
 	for _, c := range []struct {
 		path, text string
@@ -62,9 +73,11 @@ func TestLocalNames(t *testing.T) {
 		want       string
 	}{
 		{"/p/data/a.csv", "data/a.csv", stages.SourceSpec{Parts: true}, "data/a.csv"},
-		{"/p/data/a.csv", "data/*.csv", stages.SourceSpec{Parts: true}, "a.csv"},
-		{"/p/data/dt=1/a", "data", stages.SourceSpec{Parts: true}, "dt=1/a"},
-		{"/p/data/a.csv", "data/*.csv", stages.SourceSpec{}, "a.csv"},
+		{"/p/data/dt=1/a", "data", stages.SourceSpec{Parts: true}, "data/dt=1/a"},
+		{"/p/data/dt=1/a.csv", "data/*/*.csv", stages.SourceSpec{Parts: true}, "data/dt=1/a.csv"},
+		{"/p/data/a.csv", "data/*.csv", stages.SourceSpec{}, "data/a.csv"},
+		{"/data/a.csv", "../data/*.csv", stages.SourceSpec{}, "../data/a.csv"},
+		{"/p/data/a.csv", "/p/data/*.csv", stages.SourceSpec{}, "/p/data/a.csv"},
 		{"/p/data/x/a", "data", stages.SourceSpec{Directories: true, Names: stages.NamesBelow}, "x/a"},
 		{"/p/data/a", "data/a", stages.SourceSpec{Names: stages.NamesKept}, "data/a"},
 	} {
