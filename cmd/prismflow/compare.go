@@ -24,7 +24,8 @@ const compareDoc = `Compare puts evaluations side by side. What it compares is
 
   RUN             a past run, by the beginning of its name in "prismflow runs";
                   last is the newest, last~1 the one before, and so on
-  FILE            a pipeline file: the newest results of its evaluate stages
+  FILE            a pipeline file: the newest results of its evaluate stages,
+                  with -p those of these parameters
   sweep:NAME      the points of a sweep
   sweep:NAME:k=v  those of them that were made with k=v (several: k=v,l=w)
 
