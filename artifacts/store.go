@@ -50,12 +50,13 @@ type Store interface {
 }
 
 // copyBuffer is the size of the pieces in which large blobs are written. A file
-// written in small pieces is several times slower to map afterwards: on ext4 the
-// first touch of 1 GiB took 480 ms instead of 14 ms. From 2 MiB on the system keeps
-// a piece in one huge page, which in a virtual machine often has to come from the
-// host first: that took six times the processor time of pieces of 1 MiB, which are
-// mapped as fast.
-const copyBuffer = 1 << 20
+// written in small pieces is slower to map afterwards, and one written in large ones
+// slower to write where memory is a guest's: the system keeps a piece in pages as
+// large, which are seldom free but fresh from the host. In a virtual machine in use,
+// 256 MiB took 90 to 110 ms of processor time in pieces of up to 256 KiB, 60 to 600
+// in pieces of 1 MiB and 500 to 700 in pieces of 4 MiB; the first touch of the mapped
+// file takes 20 to 70 ms from 64 KiB, and 7 from 256 KiB on.
+const copyBuffer = 256 << 10
 
 // CopyVerified copies a blob from r to w and returns ErrCorrupt when r yields
 // fewer or more bytes than size or bytes that d does not name. Every store

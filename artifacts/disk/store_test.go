@@ -202,7 +202,7 @@ func TestMaterialiseInexact(t *testing.T) {
 // TestEveryOperationFailsOnce: whichever file operation fails, nothing half is
 // visible, nothing is left in tmp/, and a second attempt succeeds.
 func TestEveryOperationFailsOnce(t *testing.T) {
-	big := storetest.Random(4<<20+1, 1) // two writes
+	big := storetest.Random(256<<10+1, 1) // two writes
 	broken := errors.New("injected")
 	work := map[string]func(*Store, string) error{
 		"put": func(s *Store, _ string) error { return putBytes(s, big) },

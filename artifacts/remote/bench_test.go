@@ -47,7 +47,7 @@ func compare(b *testing.B, bytes int64, ours, plain func() error) {
 
 // plainCopy copies, in large pieces, and hashes.
 func plainCopy(w io.Writer, r io.Reader) error {
-	_, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(w, sha256.New())}, struct{ io.Reader }{r}, make([]byte, 1<<20))
+	_, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(w, sha256.New())}, struct{ io.Reader }{r}, make([]byte, 256<<10))
 	return err
 }
 
@@ -130,7 +130,7 @@ func BenchmarkGet(b *testing.B) {
 				return err
 			}
 			defer r.Close()
-			_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, r, make([]byte, 1<<20))
+			_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, r, make([]byte, 256<<10))
 			return err
 		},
 		func() error { return plainCopy(io.Discard, bytes.NewReader(blob)) })

@@ -161,7 +161,7 @@ func (p *parts) has(i int) bool {
 }
 
 // partBuffer is in which pieces a part is written: see CopyVerified for their size.
-const partBuffer = 1 << 20
+const partBuffer = 256 << 10
 
 // buffer is one for receive.
 func (p *parts) buffer() []byte { return make([]byte, min(p.plan.part, p.plan.bytes, partBuffer)) }

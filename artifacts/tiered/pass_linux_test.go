@@ -11,8 +11,7 @@ import (
 // How often the bytes of a blob pass through files here: the system counts. What
 // comes in one piece is written and never read again; of parts each byte is read
 // once, for the hash, from the page cache. Neither storing it nor looking the result
-// up reads it again, nor a fetch that goes on with what is here: that reads it once
-// more, for the checksum of the part.
+// up reads it again.
 func TestHowOftenBytesAreRead(t *testing.T) {
 	for name, want := range map[string]struct{ reads, writes int64 }{
 		"small": {0, 1}, "stream": {0, 1}, "parts": {1, 1},
@@ -31,19 +30,18 @@ func TestHowOftenBytesAreRead(t *testing.T) {
 		}
 		read, written := moved(t)
 		read, written = read-readBefore, written-writtenBefore
-		const other = 64 << 10 // manifest, action, locks, …
 		size := int64(len(content))
-		if most := want.reads*size + min(other, size); read > most {
+		if most := want.reads*size + others; read > most {
 			t.Errorf("%s: %d bytes were read of a blob of %d, want at most %d", name, read, size, most)
 		}
-		if most := want.writes*size + min(other, size); written > most {
+		if most := want.writes*size + others; written > most {
 			t.Errorf("%s: %d bytes were written of a blob of %d, want at most %d", name, written, size, most)
 		}
 	}
 }
 
-// TestBytesOfAResumedFetch: what is here already is hashed once, not fetched, and not
-// written.
+// TestBytesOfAResumedFetch: what is here already is hashed once, after it was read for
+// the checksums of its parts, and is not written.
 func TestBytesOfAResumedFetch(t *testing.T) {
 	content := ways["parts"]
 	p, ann, bob := newPlace("bucket"), newUser(t, "ann"), newUser(t, "bob")
@@ -56,15 +54,18 @@ func TestBytesOfAResumedFetch(t *testing.T) {
 		t.Fatal(err)
 	}
 	read, written := moved(t)
-	const other = 64 << 10
 	size := int64(len(content))
-	if got, most := read-readBefore, size+2*passPart+other; got > most {
+	if got, most := read-readBefore, size+2*passPart+others; got > most {
 		t.Errorf("%d bytes were read of a blob of %d, of which %d were here; want at most %d", got, size, 2*passPart, most)
 	}
-	if got, most := written-writtenBefore, size-2*passPart+other; got > most {
+	if got, most := written-writtenBefore, size-2*passPart+others; got > most {
 		t.Errorf("%d bytes were written of a blob of %d, of which %d were here; want at most %d", got, size, 2*passPart, most)
 	}
 }
+
+// others is what else a fetch and the tests before it may read and write: manifest,
+// action, locks, what was hashed.
+const others = 64 << 10
 
 // moved is how many bytes this process has read from files and written to them.
 func moved(t testing.TB) (read, written int64) {

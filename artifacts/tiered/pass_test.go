@@ -31,7 +31,7 @@ func inParts(t testing.TB, p *place) Remote {
 
 // The ways of a blob from a remote into the local store.
 var ways = map[string]string{
-	"small":    string(storetest.Random(5_000, 1)),
+	"small":    string(storetest.Random(200_000, 1)),
 	"stream":   string(storetest.Random(smallBlob+1, 2)),
 	"parts":    string(storetest.Random(3*passPart+17, 3)),
 	"packed":   hex.EncodeToString(storetest.Random(smallBlob, 4)),

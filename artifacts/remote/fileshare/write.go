@@ -30,7 +30,7 @@ const (
 
 	// writeBuffer is the size of the pieces in which objects are written: that of
 	// artifacts.CopyVerified, and for its reasons.
-	writeBuffer = 1 << 20
+	writeBuffer = 256 << 10
 )
 
 // Write implements remote.Driver.
