@@ -58,7 +58,7 @@ func (o onlooker) GetAction(ctx context.Context, k artifacts.Key) ([]byte, error
 }
 
 func readAction(path string) (action []byte, modified time.Time, err error) {
-	f, err := os.Open(path)
+	f, err := openOwn(path)
 	if err != nil {
 		return nil, time.Time{}, err
 	}

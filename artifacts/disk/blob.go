@@ -35,7 +35,7 @@ func (s *Store) Get(ctx context.Context, d artifacts.Digest) (io.ReadCloser, err
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(s.blobPath(hex))
+	f, err := openOwn(s.blobPath(hex))
 	if err != nil {
 		return nil, notFound("blob", d.Short(), err)
 	}
@@ -93,16 +93,25 @@ func (s *Store) Adopt(ctx context.Context, path string, d artifacts.Digest) erro
 	return s.moveIn(ctx, tmp, d, hex, s.opts.Now())
 }
 
-// openOwn opens a regular file, without following a link out of the store.
+// openOwn opens a regular file of the store. A link that another user of the
+// directory put in its place is not followed, and a pipe is not waited for.
 func openOwn(path string) (*os.File, error) {
-	info, err := os.Lstat(path)
-	if err != nil {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENXIO): // a link; a socket
+		return nil, notRegular(path)
+	case err != nil:
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, notRegular(path)
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = notRegular(path)
 	}
-	return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func links(f *os.File) uint64 {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -433,5 +435,40 @@ func TestUsage(t *testing.T) {
 	u, err := s.Usage(ctx)
 	if err != nil || u.Blobs.Files != 4 || u.Actions.Files != 2 || u.Temp.Bytes != 77 || u.Quarantine.Files != 0 {
 		t.Errorf("%+v, %v", u, err)
+	}
+}
+
+// TestPipesOfOthers: in a directory of several users somebody may put a pipe or a
+// link where a file is to be. Nobody waits for it, or is led elsewhere by it.
+func TestPipesOfOthers(t *testing.T) {
+	for what, put := range map[string]func(path string) error{
+		"pipe": func(path string) error { return syscall.Mkfifo(path, 0o666) },
+		"link": func(path string) error { return os.Symlink("/dev/zero", path) },
+	} {
+		s, c := openClocked(t)
+		all := publishAt(t, s, c, 3)
+		for _, path := range []string{
+			s.actionPath(all[0].Key),
+			s.blobPath(all[1].Outputs["own"].Digest.Hex()),
+			s.path("state", "leases", "another"),
+		} {
+			must(t, os.MkdirAll(filepath.Dir(path), 0o777))
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Fatal(err)
+			}
+			must(t, put(path))
+		}
+		if _, err := s.Get(ctx, all[1].Outputs["own"].Digest); err == nil {
+			t.Errorf("a %s is read as a blob", what)
+		}
+		for i, m := range all {
+			if _, err := artifacts.Lookup(ctx, s, m.Key); (err == nil) != (i == 2) {
+				t.Errorf("beside a %s, result %d: %v", what, i, err)
+			}
+		}
+		// A lease that cannot be read may be one: nothing is removed beside it.
+		if _, err := s.GC(ctx, GCOptions{MaxBytes: 1}); (err != nil) != (what == "link") {
+			t.Errorf("beside a %s: %v", what, err)
+		}
 	}
 }

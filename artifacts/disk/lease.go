@@ -130,7 +130,7 @@ func (s *Store) Leases() ([]LeaseInfo, error) {
 // readLease reads a lease. One that cannot be understood is as old as can be,
 // so that nothing is removed beside it.
 func readLease(path string) (LeaseInfo, error) {
-	f, err := os.Open(path)
+	f, err := openOwn(path)
 	if err != nil {
 		return LeaseInfo{}, err
 	}

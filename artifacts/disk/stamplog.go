@@ -111,7 +111,7 @@ func (l *stampLog) load() {
 }
 
 func (l *stampLog) read() []byte {
-	f, err := os.Open(l.path)
+	f, err := openOwn(l.path)
 	if err != nil {
 		return nil
 	}
