@@ -103,7 +103,7 @@ outputs = { out = "file" }
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	seen.waitFor("1 running")                            // and so the drawing has begun, perhaps with the first stage
+	seen.waitFor("1 running") // and so the drawing has begun, perhaps with the first stage
 	waitForFile(begun)
 	if _, err := keyboard.Write([]byte{3}); err != nil { // Ctrl-C
 		t.Fatal(err)
