@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prismflow/prismflow/artifacts"
+	"github.com/prismflow/prismflow/artifacts/disk"
 )
 
 // Blobs are counted once in each share, also where one result names one twice,
@@ -58,6 +59,13 @@ func TestProgressLine(t *testing.T) {
 // A verification that is interrupted tells what it found, and that it did not end.
 func TestVerifyInterrupted(t *testing.T) {
 	dir, said := t.TempDir(), &bytes.Buffer{}
+	store, err := disk.Open(dir, disk.Options{})
+	if err == nil {
+		err = store.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, interrupt := context.WithCancelCause(context.Background())
 	interrupt(interruption{os.Interrupt})
 	s := &streams{
