@@ -56,10 +56,10 @@ func (r *request) answered() {
 // end ends the request with what the driver made of it, and returns that as the
 // store's callers are to see it.
 func (r *request) end(err error) error {
+	defer func() { <-r.store.turns }() // when the breaker has heard: who is next may not be let through
 	r.watch.stop()
 	cause := context.Cause(r.ctx)
 	r.cancel(nil)
-	<-r.store.turns
 	switch {
 	case err == nil:
 		r.store.breaker.leave(r.trial, answered, nil)

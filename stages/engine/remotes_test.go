@@ -21,8 +21,9 @@ import (
 // A bucket is a remote of a test, that counts and may fail.
 type bucket struct {
 	*remotetest.Memory
-	asked atomic.Int64
-	fail  func() error
+	asked    atomic.Int64
+	fail     func() error
+	parallel int // requests at once; 0: as many as usual
 }
 
 func newBucket() *bucket { return &bucket{Memory: remotetest.NewMemory(remotetest.AllTraits)} }
@@ -62,7 +63,7 @@ func (b *bucket) Write(ctx context.Context, name string, content remote.Content,
 // cache is the cache of a user's store and the bucket, as a run has one.
 func (b *bucket) cache(t *testing.T, w *world) *tiered.Cache {
 	t.Helper()
-	store, err := remote.New(b, remote.Options{Attempts: 1})
+	store, err := remote.New(b, remote.Options{Attempts: 1, Parallel: b.parallel})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,6 +263,7 @@ func TestCachedResultsAreShared(t *testing.T) {
 func TestRunBesideADeadRemote(t *testing.T) {
 	bucket, ann := newBucket(), newWorld(t)
 	bucket.fail = func() error { return errors.New("no route to host") }
+	bucket.parallel = 1 // so that none is on its way when no more are to be made
 	report, events := bucket.runWith(t, ann, "ann", engine.RunOptions{})
 	ann.expect(report, "read lengths total ids")
 	var notes []string

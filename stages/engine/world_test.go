@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -133,10 +134,12 @@ type world struct {
 	t       *testing.T
 	project string
 	cache   string
-	runs    map[string]int
 	unit    int64
 	workers int64
 	names   [4]string
+
+	mu   sync.Mutex     // guards runs: stages may run side by side
+	runs map[string]int // executions of the newest engine, by kind
 }
 
 func newWorld(t *testing.T) *world {
@@ -204,7 +207,9 @@ func (w *world) engineWith(change func(*engine.Config), specs []stages.Spec) *en
 		LookupEnv: func(name string) (string, bool) {
 			kind, counting := strings.CutPrefix(name, "count ")
 			if counting {
+				w.mu.Lock()
 				w.runs[kind]++
+				w.mu.Unlock()
 			}
 			return "", counting
 		},
