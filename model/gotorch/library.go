@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"unsafe"
@@ -85,6 +86,8 @@ func Open(ctx context.Context, opts Options) (*Library, error) {
 }
 
 func load(inst Installation, path string) (*Library, error) {
+	runtime.LockOSThread() // what the linker says of a failure is kept for each thread
+	defer runtime.UnlockOSThread()
 	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 	if err != nil {
 		return nil, fmt.Errorf("loading libtorch %s: %w", inst.Version, err)

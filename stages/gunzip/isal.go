@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime"
 	"sync"
 	"unsafe"
 
@@ -32,6 +33,8 @@ var loadISAL = sync.OnceValues(func() (*isal, error) {
 })
 
 func findISAL() (*isal, error) {
+	runtime.LockOSThread() // what the linker says of a failure is kept for each thread
+	defer runtime.UnlockOSThread()
 	lib := &isal{}
 	var missing error
 	for _, name := range isalNames {

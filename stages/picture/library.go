@@ -3,6 +3,7 @@ package picture
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -14,6 +15,8 @@ var errNotUsable = errors.New("is too old")
 // loadLibrary loads the first of these libraries that is there and finds its
 // functions.
 func loadLibrary(names []string, functions map[string]*uintptr) (handle uintptr, err error) {
+	runtime.LockOSThread() // what the linker says of a failure is kept for each thread
+	defer runtime.UnlockOSThread()
 	var firstErr error
 	for _, name := range names {
 		handle, err = purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL)

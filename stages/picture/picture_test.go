@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/prismflow/prismflow/stages/stagetest"
@@ -217,6 +218,23 @@ func TestOpen(t *testing.T) {
 			t.Errorf("%s has no version among %v", library, d.Versions())
 		}
 	}
+}
+
+// TestWhyALibraryIsNotThere: the linker keeps the reason for the thread that asked,
+// which may be another one by the time of reading it.
+func TestWhyALibraryIsNotThere(t *testing.T) {
+	var asking sync.WaitGroup
+	for range 16 {
+		asking.Go(func() {
+			for range 500 {
+				if _, err := loadLibrary([]string{"libnosuch.so.1"}, nil); err == nil || err.Error() == "" {
+					t.Errorf("no reason: %v", err)
+					return
+				}
+			}
+		})
+	}
+	asking.Wait()
 }
 
 // What is not there is replaced, one by one, and said.
